@@ -1,0 +1,212 @@
+"""Trains the U-Net and the text encoder on encoded pictures.
+
+Loss: the v form (Salimans & Ho 2022, arXiv:2202.00512) of the simplified loss of DDPM (Ho et al. 2020,
+arXiv:2006.11239, eq. 14), its weight capped at low noise as in min-SNR (Hang et al. 2023, arXiv:2303.09556).
+"""
+
+import argparse
+import logging
+import random
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from models.toybox.config import VAE_CONFIG, Runs, model_config
+from models.toybox.data import Pictures, open_dataset
+from models.toybox.tokenizer import WordTokenizer
+from models.toybox.training import (
+    PlainAttention,
+    channels_last,
+    copy_of,
+    counted,
+    ema_update,
+    learning_rate,
+    load,
+    log,
+    save,
+)
+from models.toybox.world import augmented_caption, scene_of
+from webui.diffusion.denoiser import q_sample_vp, training_target
+from webui.diffusion.schedules import NoiseSchedule
+from webui.nn.text import build_text
+from webui.nn.unet import UNet
+from webui.nn.vae import VAE
+
+BATCH = 32
+SNR_CAP = 5.0
+EMA_DECAY = 0.999
+
+
+@dataclass(frozen=True)
+class Latents:
+    """n encoded pictures: mean and std (n 4 h w) float16 of z; scale and shift make the latents' variance 1."""
+
+    mean: Tensor
+    std: Tensor
+    scale: float
+    shift: float
+
+    def sample(self, indices: Tensor, noise: Tensor) -> Tensor:
+        """Latents (b 4 h w) drawn from the posteriors of the given pictures."""
+        z = self.mean[indices].float() + self.std[indices].float() * noise
+        return (z - self.shift) * self.scale
+
+
+class Diffusion(nn.Module):
+    """The two networks that are trained together."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        config = model_config()
+        self.unet = channels_last(UNet(config.unet))
+        self.text = build_text(config.texts[0])
+
+    def forward(self, x: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
+        """x: (b c h w), timesteps: (b,), ids: (b n) -> v (b c h w)."""
+        v: Tensor = self.unet(x, timesteps, self.text(ids).hidden)
+        return v
+
+
+@torch.no_grad()
+def encode_dataset(data: Pictures, vae: VAE, path: Path, batch: int = 25) -> None:
+    """Writes mean and std of every picture's posterior, with the scale and shift that they ask for."""
+    means, stds = [], []
+    for start in range(0, len(data) - batch + 1, batch):
+        pictures = data.tensor(start, start + batch)
+        with torch.autocast("cpu", torch.bfloat16):
+            posterior = vae.encode(pictures.contiguous(memory_format=torch.channels_last))
+        means.append(posterior.mean.float().contiguous().half())
+        stds.append((posterior.logvar.float() / 2).exp().contiguous().half())
+    mean, std = torch.cat(means), torch.cat(stds)
+    values = mean.float()
+    shift, scale = values.mean(), 1 / (values.var() + std.float().square().mean()).sqrt()
+    save_file({"mean": mean, "std": std, "shift": shift[None], "scale": scale[None]}, path)
+
+
+def open_latents(path: Path) -> Latents:
+    """Reads what `encode_dataset` wrote."""
+    tensors = load_file(path)
+    return Latents(tensors["mean"], tensors["std"], tensors["scale"].item(), tensors["shift"].item())
+
+
+def loss_weights(alpha_bar: Tensor) -> Tensor:
+    """1 where noise is strong, (cap / (SNR + 1)) where SNR = alpha_bar / (1 - alpha_bar) is above it: (b) -> (b)."""
+    return (SNR_CAP * (1 - alpha_bar)).clamp(max=1.0)  # SNR + 1 = 1 / (1 - alpha_bar)
+
+
+def spread_timesteps(count: int, steps: int, generator: torch.Generator) -> Tensor:
+    """One random timestep out of each of `count` equal parts of 0..steps: (count,)."""
+    parts = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    return (parts * steps).long()
+
+
+@dataclass(frozen=True)
+class Batch:
+    """latents, eps: (b 4 h w); timesteps: (b,); ids: (b n)."""
+
+    latents: Tensor
+    eps: Tensor
+    timesteps: Tensor
+    ids: Tensor
+
+
+def lone_subjects(count: int) -> Tensor:
+    """Those of the first `count` scenes that hold one thing or one person: (n,)."""
+    return torch.tensor([seed for seed in range(count) if len(scene_of(seed).subjects) == 1])
+
+
+def choose_scenes(count: int, lone: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """A batch out of `count` scenes; `share` of it is taken from the lone subjects alone: (BATCH,)."""
+    indices = torch.randint(count, (BATCH,), generator=generator)
+    focused = round(BATCH * share)
+    indices[:focused] = lone[torch.randint(len(lone), (focused,), generator=generator)]
+    return indices
+
+
+def sample_batch(latents: Latents, tokenizer: WordTokenizer, lone: Tensor, share: float, step: int) -> Batch:
+    """The batch of a step: scenes, captions written anew, noise and timesteps, all from the step's number."""
+    generator, rng = torch.Generator().manual_seed(step), random.Random(step)
+    indices = choose_scenes(len(latents.mean), lone, share, generator)
+    noise, eps = torch.randn(2, BATCH, *latents.mean.shape[1:], generator=generator)
+    ids = [tokenizer.encode(augmented_caption(scene_of(seed), rng)) for seed in indices.tolist()]
+    timesteps = spread_timesteps(BATCH, 1000, generator)
+    return Batch(latents.sample(indices, noise), eps, timesteps, torch.tensor(ids))
+
+
+def train(runs: Runs, steps: int, peak: float, share: float) -> None:
+    """Trains to `steps`, going on from the run's checkpoint where there is one."""
+    torch.manual_seed(0)
+    latents, tokenizer, model = open_latents(runs.latents), WordTokenizer.of_the_world(), Diffusion()
+    log.info("%d parameters, latents %s", sum(p.numel() for p in model.parameters()), tuple(latents.mean.shape))
+    alphas_cumprod = NoiseSchedule(model_config().schedule).alphas_cumprod.float()
+    optimizer = torch.optim.AdamW(model.parameters(), peak, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+    if taught := load(runs.text):
+        model.text.load_state_dict(taught)
+    ema, first, lone = copy_of(model), 0, lone_subjects(len(latents.mean))
+    if state := load(runs.diffusion):
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        ema, first = state["ema"], state["step"]
+
+    def loss_of(x: Tensor, timesteps: Tensor, ids: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+        with torch.autocast("cpu", torch.bfloat16), PlainAttention():
+            v = model(x, timesteps, ids)
+        return (weights * (v.float() - target).square().mean((1, 2, 3))).mean()
+
+    mean = 0.0
+    with ThreadPoolExecutor(1) as pool:
+        ahead = pool.submit(sample_batch, latents, tokenizer, lone, share, first)
+        for step in counted(first, steps):
+            batch, ahead = ahead.result(), pool.submit(sample_batch, latents, tokenizer, lone, share, step + 1)
+            optimizer.param_groups[0]["lr"] = learning_rate(step, steps, peak)
+            alpha_bar = alphas_cumprod[batch.timesteps]
+            level = alpha_bar[:, None, None, None]
+            x = q_sample_vp(batch.latents, level, batch.eps).contiguous(memory_format=torch.channels_last)
+            target = training_target("v", batch.latents, level, batch.eps)
+            loss = loss_of(x, batch.timesteps.float(), batch.ids, target, loss_weights(alpha_bar))
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad()
+            ema_update(ema, model, step, EMA_DECAY)
+            mean += (loss.item() - mean) * (0.01 if step - first > 100 else 0.1)
+            if (step + 1) % 100 == 0:
+                log.info("step %d: loss %.4f", step + 1, mean)
+            if (step + 1) % 100 == 0 or step + 1 == steps:
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema, "step": step + 1}
+                save(runs.diffusion, state)
+
+
+def load_vae(path: Path) -> VAE:
+    """The autoencoder of a run, with the mean of its weights."""
+    state = load(path)
+    if state is None:
+        raise FileNotFoundError(f"{path} is not there: run train_autoencoder first")
+    vae = VAE(VAE_CONFIG)
+    vae.load_state_dict(state["ema"])
+    return channels_last(vae.eval())
+
+
+def main() -> None:
+    """`python -m models.toybox.train_diffusion --steps 10000`"""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--runs", type=Path, default=Runs().root)
+    parser.add_argument("--steps", type=int, default=10000)
+    parser.add_argument("--pictures", type=int, default=20000, help="how many are encoded, at the first start")
+    parser.add_argument("--rate", type=float, default=7e-4)
+    parser.add_argument("--lone", type=float, default=0.0, help="share of each batch from scenes with one subject")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    runs = Runs(options.runs)
+    if not runs.latents.exists():
+        encode_dataset(open_dataset(runs.data).first(options.pictures), load_vae(runs.autoencoder), runs.latents)
+        log.info("encoded the pictures")
+    train(runs, options.steps, options.rate, options.lone)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,89 @@
+"""The page with the real engine and the model that ships: the whole way from a click to pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
+
+from tests.browser.conftest import ROOT, Server
+from tests.browser.window import Window
+
+pytestmark = pytest.mark.browser
+
+SIDE = 128
+
+
+@pytest.fixture(scope="module")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("real")
+    folder = root / "models" / "Stable-diffusion"
+    folder.mkdir(parents=True)
+    (folder / "toybox.safetensors").symlink_to(ROOT / "models" / "Stable-diffusion" / "toybox.safetensors")
+    (folder / "torn.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
+    server = Server(root, "webui")
+    server.start()
+    yield server
+    server.stop()
+
+
+def pixels(server: Server, image_id: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(server.picture(image_id))).convert("RGB")).astype(int)
+
+
+def test_each_tab_draws_with_the_model_that_ships(browser: Browser, real_server: Server) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=real_server.url)
+    context.set_default_timeout(120_000)
+    window = Window.open(context.new_page())
+    window.choose_model("torn")
+    expect(window.page.locator("#a-hint .a-hint-problem")).to_contain_text("torn")
+    window.generate()
+    expect(window.messages("txt2img")).to_contain_text("torn")
+    window.page.click("#model-refresh")
+    window.choose_model("toybox")
+    expect(window.page.locator("#a-hint .a-hint-problem")).to_have_text("")
+    window.page.click("#a-hint .a-example >> nth=0")
+    prompt = window.page.locator("#txt2img-prompt textarea")
+    expect(prompt).not_to_have_value("")
+    window.number("steps", 8)
+    window.number("seed", 5)
+    sources = window.watch("picture", "src")
+    window.generate()
+    (drawn,) = window.made()
+    first = pixels(real_server, drawn)
+    assert first.shape == (SIDE, SIDE, 3)
+    assert first.std() > 10
+    assert any("/preview.jpg" in source for source in sources())
+    expect(window.text).to_contain_text("Model: toybox")
+
+    window.page.click("#a-panel .a-send-img2img")
+    window.page.wait_for_selector("#img2img-image img")
+    window.number("denoising_strength", 0, "img2img")
+    window.generate("img2img")
+    again = pixels(real_server, window.made(2)[0])
+    assert np.abs(again - first).mean() < 12  # only through the autoencoder and back
+
+    window.page.click(f"#a-panel .a-strip [data-id='{drawn}']")
+    window.page.click("#a-panel .a-send-inpaint")
+    window.editor_has_picture()
+    window.paint((SIDE, SIDE), (40, 64), (88, 64))
+    window.number("denoising_strength", 1, "inpaint")
+    window.generate("inpaint")
+    inpainted = pixels(real_server, window.made(3)[0])
+    changed = np.abs(inpainted - first).max(axis=2) > 0
+    assert not changed[:40].any()
+    assert not changed[88:].any()
+    assert changed[58:70, 40:88].mean() > 0.5
+
+    window.tab("txt2img")
+    window.number("steps", 1000)
+    window.generate()
+    window.runs()
+    window.page.click("#txt2img-interrupt")
+    window.rests()
+    assert window.states() == ["done", "done", "done", "interrupted"]
+    context.close()

@@ -1,0 +1,163 @@
+"""What a file is, from names and shapes."""
+
+import contextlib
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from tests.checkpoints.conftest import shapes_file
+from tests.support import TEXT_PREFIXES, openclip_names
+from webui.checkpoints.detect import check_kind, detect_config, read_sidecar
+from webui.checkpoints.header import Header, TensorInfo, read_header
+from webui.nn.config import SD15, SD21, SD21_BASE, SDXL, ModelConfig, ScheduleConfig
+from webui.nn.text import build_text
+from webui.nn.unet import UNet
+from webui.nn.vae import VAE
+from webui.schema.errors import ModelError
+
+
+def full_size_header(config: ModelConfig, family: str, metadata: dict | None = None) -> Header:
+    """Names and shapes of a published checkpoint; no weights are made."""
+    with torch.device("meta"):
+        named = {
+            "model.diffusion_model.": UNet(config.unet).state_dict(),
+            "first_stage_model.": VAE(config.vae).state_dict(),
+        }
+        for prefix, text in zip(TEXT_PREFIXES[family], config.texts, strict=True):
+            state = build_text(text).state_dict()
+            named[prefix] = openclip_names(state) if prefix.endswith("model.") else state
+    shapes = {prefix + name: tuple(t.shape) for prefix, state in named.items() for name, t in state.items()}
+    return Header({name: TensorInfo("F16", shape) for name, shape in shapes.items()}, metadata or {})
+
+
+@pytest.fixture(scope="module")
+def headers() -> dict[str, Header]:
+    return {
+        family: full_size_header(config, family) for family, config in (("sd1", SD15), ("sd2", SD21), ("sdxl", SDXL))
+    }
+
+
+@pytest.mark.parametrize(("family", "config"), [("sd1", SD15), ("sd2", SD21), ("sdxl", SDXL)])
+def test_published_checkpoints_are_known_by_their_shapes(headers, family, config):
+    assert detect_config(headers[family]) == config
+
+
+def test_sd2_is_the_base_model_where_a_file_beside_it_says_so(headers, tmp_path):
+    (tmp_path / "m.json").write_text('{"atelier.config": {"prediction": "epsilon", "native_size": 512}, "notes": "x"}')
+    assert detect_config(headers["sd2"], read_sidecar(tmp_path / "m.safetensors")) == SD21_BASE
+
+
+def test_sd2_is_the_base_model_where_modelspec_says_so(headers):
+    header = replace(headers["sd2"], metadata={"modelspec.prediction_type": "epsilon"})
+    assert detect_config(header) == SD21_BASE
+
+
+def test_a_config_in_the_header_goes_before_the_shapes(headers):
+    header = replace(
+        headers["sd1"], metadata={"atelier.config": json.dumps({"prediction": "v", "vae": {"shift": 0.5}})}
+    )
+    expected = replace(SD15, prediction="v", vae=replace(SD15.vae, shift=0.5))
+    assert detect_config(header) == expected
+
+
+def test_a_whole_config_in_the_header_is_taken_as_it_is():
+    config = replace(SD15, family="toy", native_size=128)
+    assert detect_config(Header({}, {"atelier.config": json.dumps(config.to_json())})) == config
+
+
+def test_marks_of_v_prediction_and_zero_terminal_snr_are_seen(headers):
+    marked = {"v_pred": TensorInfo("F32", ()), "ztsnr": TensorInfo("F32", ())}
+    header = replace(headers["sdxl"], tensors={**headers["sdxl"].tensors, **marked})
+    config = detect_config(header)
+    assert (config.prediction, config.schedule) == ("v", ScheduleConfig(zero_terminal_snr=True))
+
+
+def test_the_first_sd1_files_with_older_names_are_known(headers):
+    renamed = {name.replace("transformer.text_model.", "transformer."): t for name, t in headers["sd1"].tensors.items()}
+    assert detect_config(Header(renamed)) == SD15
+
+
+def test_an_unknown_key_in_a_config_is_named(headers):
+    header = replace(headers["sd1"], metadata={"atelier.config": '{"widht": 3}'})
+    with pytest.raises(ModelError, match="widht"):
+        detect_config(header)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"', "3", "null", '{"unet": 3}', '{"unet": {"num_heads": "many"}}'])
+def test_a_config_that_is_none_is_a_model_error_or_ignored(headers, text):
+    header = replace(headers["sd1"], metadata={"atelier.config": text})
+    if text == "null":
+        assert detect_config(header) == SD15
+        return
+    with pytest.raises(ModelError):
+        detect_config(header)
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '"x"', "\ufeff{}", "\0"])
+def test_a_damaged_file_beside_the_model_is_ignored(tmp_path, text):
+    (tmp_path / "m.json").write_text(text)
+    assert read_sidecar(tmp_path / "m.safetensors") == {}
+
+
+@pytest.mark.parametrize(
+    ("channels", "kind"), [(9, "inpainting model"), (8, "edit model"), (5, "depth model"), (7, "special")]
+)
+def test_models_that_want_more_than_a_latent_are_refused_by_name(headers, channels, kind):
+    name = "model.diffusion_model.input_blocks.0.0.weight"
+    tensors = {**headers["sd1"].tensors, name: TensorInfo("F16", (320, channels, 3, 3))}
+    with pytest.raises(ModelError, match=kind):
+        detect_config(Header(tensors))
+
+
+@pytest.mark.parametrize(
+    ("part", "kind"), [("first_stage_model.", "no autoencoder"), ("cond_stage_model.", "no text encoder")]
+)
+def test_a_checkpoint_without_a_part_says_which(headers, part, kind):
+    tensors = {name: tensor for name, tensor in headers["sd1"].tensors.items() if not name.startswith(part)}
+    with pytest.raises(ModelError, match=kind):
+        detect_config(Header(tensors))
+
+
+def test_a_missing_tensor_is_a_model_error_or_left_to_the_loading(headers):
+    names = list(headers["sd1"].tensors)
+    for name in names[::7]:
+        tensors = {other: tensor for other, tensor in headers["sd1"].tensors.items() if other != name}
+        with contextlib.suppress(ModelError):
+            detect_config(Header(tensors))
+
+
+@pytest.mark.parametrize(
+    ("names", "kind", "folder"),
+    [
+        (["lora_unet_down_blocks_0.lora_down.weight", "lora_unet_down_blocks_0.alpha"], "a LoRA", "models/Lora"),
+        (["transformer.x.lora_A.weight"], "a LoRA", "models/Lora"),
+        (["lora_unet_x.hada_w1_a"], "a LoRA", "models/Lora"),
+        (["control_model.input_hint_block.0.weight"], "a ControlNet", "models/ControlNet"),
+        (["controlnet_cond_embedding.conv_in.weight", "down_blocks.0.x"], "a ControlNet", "models/ControlNet"),
+        (["body.0.block1.weight", "conv_in.weight"], "a T2I-Adapter", "models/ControlNet"),
+        (["encoder.conv_in.weight", "decoder.conv_in.weight", "quant_conv.weight"], "a VAE", "models/VAE"),
+        (["first_stage_model.encoder.conv_in.weight"], "a VAE", "models/VAE"),
+        (["emb_params"], "embedding", "embeddings"),
+        (["clip_l", "clip_g"], "embedding", "embeddings"),
+        (["text_model.embeddings.token_embedding.weight"], "a text encoder", "models/text_encoder"),
+        (["model.diffusion_model.double_blocks.0.img_attn.qkv.weight"], "a Flux model", ""),
+        (["model.diffusion_model.joint_blocks.0.x.weight"], "a Stable Diffusion 3 model", ""),
+        (["conv_first.weight", "body.0.rdb1.conv1.weight"], "an upscaler", "models/ESRGAN"),
+        (["time_embedding.linear_1.weight", "down_blocks.0.x"], "diffusers folder", ""),
+        (["input_blocks.0.0.weight", "out.2.weight"], "a U-Net alone", ""),
+        (["foo", "bar"], "no Stable Diffusion checkpoint", ""),
+    ],
+)  # fmt: skip
+def test_other_kinds_of_files_are_named_with_their_folder(tmp_path, names, kind, folder):
+    header = read_header(shapes_file(tmp_path / "m.safetensors", *names))
+    with pytest.raises(ModelError) as caught:
+        check_kind(header)
+    assert kind in caught.value.message
+    assert folder in caught.value.cure
+
+
+def test_a_file_without_tensors_is_refused():
+    with pytest.raises(ModelError, match="without any tensor"):
+        check_kind(Header({}))

@@ -1,0 +1,54 @@
+"""An engine child without models: it says `ready`, then does to each job what the job's prompt says."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+
+from webui.engine.wire import Wire
+
+RED = bytes((255, 0, 0)) * 64
+
+
+def main() -> None:
+    wire = Wire(sys.stdin.buffer, sys.stdout.buffer)
+    if "unusable" in sys.argv:
+        wire.send({"type": "unusable", "error": {"code": "bad_request", "message": "no such device", "cure": "cpu"}})
+        return
+    wire.send({"type": "ready", "device": "stub"})
+    while (message := wire.receive()) is not None:
+        if message.body["type"] == "job":
+            serve(wire, message.body["job_id"], message.body["request"]["prompt"], message.frames)
+
+
+def serve(wire: Wire, job_id: str, wish: str, frames: tuple[bytes, ...]) -> None:
+    event(wire, {"type": "started", "job_id": job_id})
+    if wish == "exit":
+        print("out of luck", file=sys.stderr, flush=True)
+        os._exit(7)
+    if wish == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if wish == "garbage":
+        sys.stdout.buffer.write(b"\xff" * 64)
+        sys.stdout.buffer.flush()
+    if wish == "hang":
+        wire.send({"type": "call", "kind": "Denoise", "seconds": None})
+        time.sleep(600)
+    if wish == "wait for cancel":
+        message = wire.receive()
+        interrupted = message is not None and message.body["mode"] == "interrupt"
+        event(wire, {"type": "done", "job_id": job_id, "interrupted": interrupted})
+        return
+    image = {"type": "image", "job_id": job_id, "index": 0, "seed": len(frames), "subseed": 0, "width": 8, "height": 8}
+    event(wire, {**image, "prompt": wish, "negative_prompt": ""}, RED)
+    event(wire, {"type": "done", "job_id": job_id})
+
+
+def event(wire: Wire, body: dict[str, object], *frames: bytes) -> None:
+    wire.send({"type": "event", "event": body}, frames)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,132 @@
+"""The supervised engine process, against a child that falls, hangs and talks nonsense on demand."""
+
+from __future__ import annotations
+
+import queue
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.engine.stub_child import RED
+from webui.engine.client import EngineOptions, EngineProcess
+from webui.engine.watchdog import Patience
+from webui.schema.events import Done, Event, Failed, ImageReady
+from webui.schema.requests import Txt2Img
+
+
+@dataclass(frozen=True)
+class StubOptions(EngineOptions):
+    word: str = ""
+
+    @property
+    def command(self) -> list[str]:
+        return [sys.executable, "-m", "tests.engine.stub_child", self.word]
+
+
+class Harness:
+    """An engine and the events it gave."""
+
+    def __init__(self, word: str = "", patience: Patience | None = None) -> None:
+        self.events: queue.Queue[tuple[Event, bytes | None]] = queue.Queue()
+        options = StubOptions(Path("."), word=word, patience=patience or Patience())
+        self.engine = EngineProcess(options, lambda event, blob: self.events.put((event, blob)))
+        self.engine.start()
+
+    def run(self, job_id: str, prompt: str, images: dict[str, bytes] | None = None) -> list[tuple[Event, bytes | None]]:
+        """Submit a job and collect its events up to the last."""
+        self.engine.submit(job_id, Txt2Img(prompt=prompt), images or {})
+        return self.until_end()
+
+    def until_end(self) -> list[tuple[Event, bytes | None]]:
+        seen = []
+        while True:
+            seen.append(self.events.get(timeout=20))
+            if isinstance(seen[-1][0], (Done, Failed)):
+                return seen
+
+
+@pytest.fixture
+def harness() -> Iterator[Harness]:
+    one = Harness()
+    yield one
+    one.engine.stop()
+
+
+def failure(events: list[tuple[Event, bytes | None]]) -> dict[str, str]:
+    last = events[-1][0]
+    assert isinstance(last, Failed)
+    return last.error
+
+
+def test_a_job_comes_back_with_its_picture_byte_for_byte(harness: Harness) -> None:
+    events = harness.run("a", "red")
+    pictures = [(event, blob) for event, blob in events if isinstance(event, ImageReady)]
+    assert [(event.width, event.height, blob) for event, blob in pictures] == [(8, 8, RED)]
+
+
+def test_the_pictures_of_a_request_travel_with_it(harness: Harness) -> None:
+    events = harness.run("a", "red", {"1" * 64: b"one", "2" * 64: b"two"})
+    assert [event.seed for event, _ in events if isinstance(event, ImageReady)] == [2]
+
+
+@pytest.mark.parametrize(
+    ("wish", "reason"),
+    [("exit", "exit code 7; its last words: out of luck"), ("kill", "SIGKILL"), ("garbage", "is announced")],
+)
+def test_a_child_that_falls_fails_its_job_with_the_reason_and_the_next_job_works(
+    harness: Harness, wish: str, reason: str
+) -> None:
+    error = failure(harness.run("a", wish))
+    assert error["code"] == "engine_died"
+    assert reason in error["message"]
+    assert isinstance(harness.run("b", "red")[-1][0], Done)
+    assert harness.engine.restarts == 1
+
+
+def test_a_child_that_hangs_is_killed_and_the_next_job_works() -> None:
+    harness = Harness(patience=Patience(floor=0.3, factor=20, first=0.3))
+    error = failure(harness.run("a", "hang"))
+    assert "has not returned from Denoise" in error["message"]
+    assert isinstance(harness.run("b", "red")[-1][0], Done)
+    harness.engine.stop()
+
+
+def test_a_cancel_reaches_the_running_job(harness: Harness) -> None:
+    harness.engine.submit("a", Txt2Img(prompt="wait for cancel"), {})
+    assert harness.events.get(timeout=20)[0].type == "started"
+    harness.engine.cancel("a", "interrupt")
+    last = harness.until_end()[-1][0]
+    assert isinstance(last, Done)
+    assert last.interrupted
+
+
+def test_a_cancel_before_the_engine_is_ready_ends_the_job_at_once() -> None:
+    harness = Harness()
+    harness.engine.submit("a", Txt2Img(prompt="red"), {})
+    harness.engine.cancel("a", "interrupt")
+    assert isinstance(harness.until_end()[-1][0], Done)
+    harness.engine.stop()
+
+
+def test_a_second_job_while_one_runs_is_a_mistake_of_the_caller(harness: Harness) -> None:
+    harness.engine.submit("a", Txt2Img(prompt="wait for cancel"), {})
+    with pytest.raises(RuntimeError, match="job a still runs"):
+        harness.engine.submit("b", Txt2Img(prompt="red"), {})
+
+
+def test_an_engine_that_cannot_use_its_device_tells_every_job_why() -> None:
+    harness = Harness("unusable")
+    assert failure(harness.run("a", "red"))["message"] == "no such device"
+    assert failure(harness.run("b", "red"))["message"] == "no such device"
+    harness.engine.stop()
+
+
+def test_stopping_ends_the_child(harness: Harness) -> None:
+    harness.run("a", "red")
+    process = harness.engine._process
+    assert process is not None
+    harness.engine.stop()
+    assert process.poll() is not None

@@ -1,0 +1,252 @@
+"""An engine without a model: noise by seed, steps that take some milliseconds, and faults on demand.
+
+A fault is asked for in the prompt, wherever a test can type one: "a ball raise@3" fails in step 3. Kinds: `raise` (an
+error of the job), `nan` (not a number came out), `exit` (the engine process ends and starts again), `hang` (no call
+returns; ends when the engine's patience does, or by `release`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from webui.engine.interface import Mode, OnEvent
+from webui.schema.errors import AtelierError, BadRequest, EngineDied, NotFound, NumericError
+from webui.schema.events import Done, Event, Failed, ImageReady, Note, Preview, Progress, Stage, Started
+from webui.schema.requests import Request
+from webui.schema.resolve import image_seeds
+from webui.schema.results import ModelInfo
+
+TOYBOX = ModelInfo(
+    name="toybox", file="toybox.safetensors", family="toybox", native_size=64, sha256="ab" * 32, hint="Draws noise.",
+    examples=("a big red ball on a green floor, blue sky", "a small yellow cube on a white floor"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What goes wrong, and in which step (from 1)."""
+
+    kind: str
+    step: int
+
+    @staticmethod
+    def asked_for(prompt: str) -> Fault | None:
+        found = re.search(r"\b(raise|nan|exit|hang)@(\d+)", prompt)
+        return Fault(found[1], int(found[2])) if found else None
+
+
+@dataclass(frozen=True)
+class _Work:
+    job_id: str
+    request: Request
+    images: Mapping[str, bytes]
+
+
+class _Died(Exception):
+    """The process of this engine would be gone now."""
+
+
+def picture_of(request: Request, index: int) -> np.ndarray:
+    """The picture (h w 3) that a fake engine draws as the index-th of a request.
+
+    Noise by seed; its first pixel is the start of the prompt's sha256, so that a picture tells whose it is.
+    """
+    seed, subseed = image_seeds(request, index)
+    shape = (request.height or 64, request.width or 64, 3)
+    pixels = np.random.default_rng([seed, subseed]).integers(0, 256, shape, dtype=np.uint8)
+    pixels[0, 0] = list(prompt_mark(request.prompt))
+    return pixels
+
+
+def prompt_mark(prompt: str) -> tuple[int, int, int]:
+    """The first pixel of every picture with this prompt."""
+    red, green, blue = hashlib.sha256(prompt.encode()).digest()[:3]
+    return red, green, blue
+
+
+class FakeModels:
+    """Checkpoints that are not there: what `Runtime` asks of a catalogue."""
+
+    def __init__(self, *infos: ModelInfo) -> None:
+        self.infos = infos or (TOYBOX,)
+
+    def list(self) -> list[ModelInfo]:
+        return list(self.infos)
+
+    def find(self, name: str) -> ModelInfo:
+        for info in self.infos:
+            if name in (info.name, info.file):
+                return info
+        raise NotFound(f"There is no model {name!r}.", "Choose another one.")
+
+    def path(self, name: str) -> Path:
+        return Path(self.find(name).file)
+
+    def sha256(self, name: str, cancelled: Callable[[], bool]) -> str | None:
+        return self.find(name).sha256
+
+
+class FakeEngine:
+    """`webui.engine.interface.EngineLike`, for tests of everything above the engine."""
+
+    def __init__(
+        self,
+        on_event: OnEvent,
+        *,
+        step_seconds: float = 0.005,
+        start_seconds: float = 0.0,
+        patience: float = 60.0,
+        restart_seconds: float = 0.05,
+    ) -> None:
+        self.ready = False
+        self.message = "The engine is starting."
+        self.seen: list[str] = []
+        self.cancels: list[tuple[str, str]] = []
+        self.running: str | None = None
+        self._on_event = on_event
+        self._step_seconds = step_seconds
+        self._start_seconds = start_seconds
+        self._patience = patience
+        self._restart_seconds = restart_seconds
+        self._lock = threading.Lock()
+        self._work: queue.Queue[_Work | None] = queue.Queue()
+        self._interrupt = threading.Event()
+        self._skip = threading.Event()
+        self._stopping = threading.Event()
+        self._released = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True, name="fake-engine")
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._work.put(None)
+        if self._thread.is_alive():
+            self._thread.join(timeout=5)
+
+    def submit(self, job_id: str, request: Request, images: Mapping[str, bytes]) -> None:
+        with self._lock:
+            if self.running is not None:
+                raise RuntimeError(f"job {self.running} still runs")
+            self.running = job_id
+            self._interrupt.clear()
+            self._skip.clear()
+        self.seen.append(job_id)
+        self._work.put(_Work(job_id, request, dict(images)))
+
+    def cancel(self, job_id: str, mode: Mode) -> None:
+        with self._lock:
+            if self.running != job_id:
+                return
+            self.cancels.append((job_id, mode))
+            (self._interrupt if mode == "interrupt" else self._skip).set()
+
+    def release(self) -> None:
+        """End a hang."""
+        self._released.set()
+
+    def _run(self) -> None:
+        self._begin(self._start_seconds)
+        while (work := self._work.get()) is not None and not self._stopping.is_set():
+            last = self._last_event(work)
+            if self._stopping.is_set():
+                return
+            with self._lock:
+                self.running = None
+            self._on_event(last, None)
+            if not self.ready:
+                self._begin(self._restart_seconds)
+
+    def _begin(self, seconds: float) -> None:
+        self._stopping.wait(seconds)
+        self.ready, self.message = True, "The engine runs on nothing at all."
+
+    def _last_event(self, work: _Work) -> Event:
+        begun = time.monotonic()
+        try:
+            self._draw(work)
+        except AtelierError as error:
+            return Failed(job_id=work.job_id, error=error.to_json())
+        except _Died as reason:
+            self.ready, self.message = False, f"The engine stopped ({reason}) and is being started again."
+            death = EngineDied(f"The engine stopped in the middle of this job: {reason}.", "Try again.")
+            return Failed(job_id=work.job_id, error=death.to_json())
+        return Done(job_id=work.job_id, interrupted=self._interrupt.is_set(), seconds=time.monotonic() - begun)
+
+    def _draw(self, work: _Work) -> None:
+        self._tell(Started(job_id=work.job_id))
+        self._tell(Stage(job_id=work.job_id, message=f"loading {work.request.model}"))
+        for ref in work.request.image_refs:
+            if ref.sha256 not in work.images:
+                raise BadRequest("A picture of this request is no longer there.", "Choose the picture again.")
+        for batch in range(work.request.n_iter):
+            if self._interrupt.is_set():
+                return
+            self._skip.clear()
+            self._draw_batch(work, batch)
+
+    def _draw_batch(self, work: _Work, batch: int) -> None:
+        request, first = work.request, batch * work.request.batch_size
+        done = 0
+        for step in range(1, request.steps + 1):
+            if self._stopping.wait(self._step_seconds) or self._interrupt.is_set() or self._skip.is_set():
+                break
+            self._misbehave(Fault.asked_for(request.prompt), step)
+            self._progress(work, batch, step)
+            done = step
+        if done < request.steps:
+            self._tell(Note(job_id=work.job_id, message=f"Stopped at step {done} of {request.steps}."))
+        for index in range(first, first + request.batch_size) if done else ():
+            self._deliver(work, index)
+
+    def _misbehave(self, fault: Fault | None, step: int) -> None:
+        if fault is None or fault.step != step:
+            return
+        if fault.kind == "raise":
+            raise AtelierError("The job failed: a fault was asked for.", "Ask for none.")
+        if fault.kind == "nan":
+            raise NumericError(f"Not a number came out of the model at step {step}.", "Try another data type.")
+        if fault.kind == "hang" and not self._released.wait(self._patience):
+            raise _Died(f"it has not returned from Denoise in {self._patience:.0f} s")
+        if fault.kind == "exit":
+            raise _Died("exit code 7")
+
+    def _progress(self, work: _Work, batch: int, step: int) -> None:
+        request, job_id = work.request, work.job_id
+        fraction = (batch + step / request.steps) / request.n_iter
+        images = request.n_iter * request.batch_size
+        left = (1 - fraction) * request.n_iter * request.steps * self._step_seconds
+        image = batch * request.batch_size
+        progress = Progress(
+            job_id=job_id, step=step, steps=request.steps, image=image, images=images, fraction=fraction,
+            eta_seconds=left,
+        )  # fmt: skip
+        self._tell(progress)
+        jpeg = io.BytesIO()
+        Image.fromarray(np.full((16, 16, 3), step % 256, np.uint8)).save(jpeg, "JPEG")
+        self._tell(Preview(job_id=job_id, image=image, width=16, height=16), jpeg.getvalue())
+
+    def _deliver(self, work: _Work, index: int) -> None:
+        request, pixels = work.request, picture_of(work.request, index)
+        seed, subseed = image_seeds(request, index)
+        event = ImageReady(
+            job_id=work.job_id, index=index, seed=seed, subseed=subseed, width=pixels.shape[1],
+            height=pixels.shape[0], prompt=request.prompt, negative_prompt=request.negative_prompt,
+        )  # fmt: skip
+        self._tell(event, pixels.tobytes())
+
+    def _tell(self, event: Event, blob: bytes | None = None) -> None:
+        if not self._stopping.is_set():
+            self._on_event(event, blob)

@@ -1,0 +1,1 @@
+"""REST. Needs fastapi; speaks to the runtime in the words of `webui.schema`."""

@@ -1,0 +1,209 @@
+"""The checkpoints in the models folder, known by their headers: no torch, and nothing of the weights is read."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from webui.checkpoints.detect import detect_config, read_sidecar
+from webui.checkpoints.header import PICKLES, Header, read_header
+from webui.schema.errors import AtelierError, ModelError, NotFound
+from webui.schema.results import ModelInfo
+
+FOLDER = "Stable-diffusion"
+ABOUT_KEY = "atelier.about"
+BLOCK = 8 * 1024 * 1024
+
+_HASH_IN_NAME = re.compile(r"\s*\[([0-9a-fA-F]{6,64})\]\s*$")
+
+Stamp = tuple[int, int, int]
+"""Modification time in nanoseconds, size in bytes, and modification time of the JSON file beside it (0: none)."""
+
+Entries = list[tuple[Path, ModelInfo]]
+
+
+@dataclass
+class _Known:
+    """What is known of a file for as long as it has this stamp."""
+
+    stamp: Stamp
+    info: ModelInfo
+
+
+class Catalogue:
+    """Checkpoints under `models_dir`: in the folder Stable-diffusion and below it, and in `models_dir` itself.
+
+    A file is looked at once, and again when it changes. Safe to use from several threads.
+    """
+
+    def __init__(self, models_dir: str | Path) -> None:
+        self.models_dir = Path(models_dir)
+        self._known: dict[Path, _Known] = {}
+        self._lock = threading.Lock()
+
+    def list(self) -> list[ModelInfo]:
+        """All model files by name, also those that cannot be used: their `error` says why."""
+        return sorted((info for _, info in self._scan()), key=lambda info: info.name.lower())
+
+    def find(self, name: str) -> ModelInfo:
+        """The model of this name: its name, its file's name, either with a hash as in "name [6ce0161689]", or the hash.
+
+        Raises:
+            NotFound: with names that are near.
+        """
+        return self._entry(name)[1]
+
+    def path(self, name: str) -> Path:
+        """The file of a model. Raises NotFound as `find`."""
+        return self._entry(name)[0]
+
+    def sha256(self, name: str, cancelled: Callable[[], bool] = lambda: False) -> str | None:
+        """The sha256 of a model's file, from then on also in its `ModelInfo`; None when cancelled on the way.
+
+        The whole file is read: seconds for gigabytes. Raises NotFound as `find`, ModelError when it cannot be read.
+        """
+        path, info = self._entry(name)
+        if info.sha256 is None:
+            digest = file_sha256(path, cancelled)
+            with self._lock:
+                known = self._known.get(path)
+                if digest is not None and known is not None and known.stamp == _stamp(path):
+                    known.info = known.info.model_copy(update={"sha256": digest})
+            return digest
+        return info.sha256
+
+    def _entry(self, name: str) -> tuple[Path, ModelInfo]:
+        entries = self._scan()
+        hashed = _HASH_IN_NAME.search(name)
+        plain = name[: hashed.start()] if hashed else name
+        for matches, wanted in [(way, plain) for way in _WAYS] + [(_has_hash, hashed[1] if hashed else plain)]:
+            found = [entry for entry in entries if matches(entry[1], wanted)]
+            if found:
+                return next((entry for entry in found if not entry[1].error), found[0])
+        names = [info.name for _, info in entries if not info.error]
+        near = difflib.get_close_matches(plain, names, 3, 0.4) or names[:3]
+        raise NotFound(
+            f"There is no model {name!r} in {self.models_dir / FOLDER}.",
+            f"Put its .safetensors file there, or use one of: {', '.join(near)}." if near else "Put its file there.",
+        )
+
+    def _scan(self) -> Entries:
+        with self._lock:
+            present = dict(_files(self.models_dir))
+            self._known = {path: known for path, known in self._known.items() if path in present}
+            for path, name in present.items():
+                self._look(path, name)
+            return [(path, known.info) for path, known in self._known.items()]
+
+    def _look(self, path: Path, name: str) -> None:
+        try:
+            stamp = _stamp(path)
+        except OSError:  # gone since it was listed, or a broken link
+            self._known.pop(path, None)
+            return
+        known = self._known.get(path)
+        if known is None or known.stamp != stamp:
+            file = path.relative_to(path.parents[name.count("/")]).as_posix()
+            self._known[path] = _Known(stamp, describe(path, name, file, stamp[1]))
+
+
+def describe(path: Path, name: str, file: str, size: int) -> ModelInfo:
+    """What the header of a file says, or in `error` why the model cannot be used. size: bytes."""
+    plain = ModelInfo(name=name, file=file, bytes=size)
+    try:
+        if path.suffix.lower() in PICKLES:
+            raise ModelError(
+                f"{path.name} is a pickle, which could run foreign code; it was not opened.",
+                f"Convert it: python3 launch.py models convert {shlex.quote(str(path))}",
+            )
+        header = read_header(path)
+        config = detect_config(header, read_sidecar(path))
+    except AtelierError as error:
+        return plain.model_copy(update={"error": str(error)})
+    hint, examples = _about(header)
+    update = {"family": config.family, "native_size": config.native_size, "hint": hint, "examples": examples}
+    return plain.model_copy(update=update)
+
+
+def file_sha256(path: Path, cancelled: Callable[[], bool] = lambda: False) -> str | None:
+    """The sha256 of a file, read block by block; None when cancelled on the way. Raises ModelError."""
+    digest = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            while block := file.read(BLOCK):
+                if cancelled():
+                    return None
+                digest.update(block)
+    except OSError as error:
+        raise ModelError(f"{path.name} cannot be read: {error.strerror or error}.", "Check the disk.") from error
+    return digest.hexdigest()
+
+
+_WAYS: tuple[Callable[[ModelInfo, str], bool], ...] = (
+    lambda info, name: info.name == name,
+    lambda info, name: info.file == name,
+    lambda info, name: name in (info.name.rsplit("/")[-1], info.file.rsplit("/")[-1]),
+    lambda info, name: name.lower() in (info.name.lower(), info.file.lower()),
+)
+"""What a name may be, the most exact first."""
+
+
+def _has_hash(info: ModelInfo, start: str) -> bool:
+    """Whether the file's sha256 is known and begins so, in at least six digits."""
+    return info.sha256 is not None and len(start) >= 6 and info.sha256.startswith(start.lower())
+
+
+def _about(header: Header) -> tuple[str, tuple[str, ...]]:
+    """Hint and examples of a header, whatever else stands there."""
+    try:
+        about = header.json(ABOUT_KEY)
+    except ModelError:
+        about = None
+    if not isinstance(about, dict):
+        return "", ()
+    examples = about.get("examples")
+    listed = examples if isinstance(examples, list) else []
+    return str(about.get("hint") or ""), tuple(text for text in listed if isinstance(text, str))
+
+
+def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
+    """Model files and their names: the path below their root, without the ending."""
+    for root, deep in ((models_dir / FOLDER, True), (models_dir, False)):
+        for path in _walk(root, deep):
+            if _is_model(path):
+                yield path, path.relative_to(root).with_suffix("").as_posix()
+
+
+def _walk(root: Path, deep: bool) -> Iterator[Path]:
+    """Files of a folder and, where `deep`, below it; links are followed, and no folder is read twice."""
+    seen: set[str] = set()
+    for folder, folders, files in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        folders[:] = sorted(name for name in folders if not name.startswith(".")) if deep and real not in seen else []
+        if real not in seen:
+            yield from (Path(folder, name) for name in sorted(files))
+        seen.add(real)
+
+
+def _is_model(path: Path) -> bool:
+    """Whether a file is listed: a pickle only as long as it is not converted."""
+    if path.name.startswith(".") or path.stem.lower().endswith(".vae"):  # X.vae.safetensors: a VAE, not a checkpoint
+        return False
+    ending = path.suffix.lower()
+    return ending == ".safetensors" or (ending in PICKLES and not path.with_suffix(".safetensors").exists())
+
+
+def _stamp(path: Path) -> Stamp:
+    status = path.stat()
+    try:
+        beside = path.with_suffix(".json").stat().st_mtime_ns
+    except OSError:
+        beside = 0
+    return status.st_mtime_ns, status.st_size, beside

@@ -1,0 +1,196 @@
+"""A checkpoint file -> modules. Weights stay memory-mapped where the device and dtype are the file's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from webui.checkpoints.detect import detect_config, read_sidecar
+from webui.checkpoints.header import Header, read_header
+from webui.checkpoints.layouts import UNET, VAE, Layout, Source, text_layouts
+from webui.nn.config import ModelConfig
+from webui.nn.text import TextEncoder, build_text
+from webui.nn.unet import UNet
+from webui.nn.vae import VAE as Autoencoder
+from webui.prompt.tokenize import Tokenizer
+from webui.schema.errors import ModelError
+
+TOKENIZER_KEY = "atelier.tokenizer"
+ABOUT_KEY = "atelier.about"
+PREVIEW_KEY = "atelier.preview"
+NAMED = 3
+"""Tensors that an error names before it says "and n more"."""
+
+M = TypeVar("M", bound=nn.Module)
+_AGAIN = "Download the file again, or get another version of it."
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A checkpoint in memory. texts and tokenizers are pairs, in the order in which the U-Net reads them.
+
+    about: what the file says of itself; preview_factors: (channels + 1, 3) linear map from latents to colours.
+    """
+
+    config: ModelConfig
+    unet: UNet
+    vae: Autoencoder
+    texts: tuple[TextEncoder, ...]
+    tokenizers: tuple[Tokenizer, ...]
+    about: Mapping[str, Any] = field(default_factory=dict)
+    preview_factors: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file whose header promises a whole model."""
+
+    header: Header
+    config: ModelConfig
+    tokenizers: tuple[Tokenizer, ...]
+    layouts: tuple[Layout, ...]
+
+
+def check_checkpoint(path: Path) -> Checked:
+    """What the header of a file tells, none of the weights being read.
+
+    Raises:
+        ModelError: the file cannot be used; cause and cure.
+    """
+    header = read_header(path)
+    config = detect_config(header, read_sidecar(path))
+    layouts = text_layouts(header.tensors)
+    if len(layouts) != len(config.texts):
+        raise ModelError(f"{path.name} holds {len(layouts)} of {len(config.texts)} text encoders.", _AGAIN)
+    return Checked(header, config, load_tokenizers(header, config), layouts)
+
+
+def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> LoadedModel:
+    """The models in one safetensors file, ready to be called.
+
+    Raises:
+        ModelError: the file cannot be used; cause and cure.
+    """
+    checked = check_checkpoint(path)
+    header = checked.header
+    with safe_open(path, framework="pt", device="cpu") as file:
+
+        def fill(module: M, layout: Layout) -> M:
+            filled = fill_module(module, layout, header, file.get_tensor, path.name)
+            return filled.to(device=device, dtype=dtype)
+
+        unet, vae, texts = _build(checked.config)
+        return LoadedModel(
+            checked.config,
+            fill(unet, lambda name: Source(UNET + name)),
+            _finite(fill(vae, lambda name: Source(VAE + name)), "VAE", path.name),
+            tuple(
+                _finite(fill(text, layout), "text encoder", path.name)
+                for text, layout in zip(texts, checked.layouts, strict=True)
+            ),
+            checked.tokenizers,
+            header_object(header, ABOUT_KEY),
+            _preview_factors(header),
+        )
+
+
+def load_tokenizers(header: Header, config: ModelConfig) -> tuple[Tokenizer, ...]:
+    """One tokenizer for each text encoder: that of the header, or CLIP's.
+
+    Raises:
+        ModelError: the tokenizer has more pieces than the text encoder.
+    """
+    given, length = header.json(TOKENIZER_KEY), config.texts[0].length
+    tokenizer = Tokenizer.clip(length) if given is None else Tokenizer.from_json(given, length)
+    for text in config.texts:
+        if tokenizer.size > text.vocab_size:
+            raise ModelError(
+                f"The tokenizer has {tokenizer.size} pieces, the text encoder {text.vocab_size}.",
+                f"The file needs a tokenizer of its own in its header ({TOKENIZER_KEY}).",
+            )
+    return (tokenizer,) * len(config.texts)
+
+
+def fill_module(module: M, layout: Layout, header: Header, read: Callable[[str], Tensor], file: str) -> M:
+    """Give a module that was built on the meta device its weights.
+
+    layout: the module's names -> where the file has them; read: name in the file -> tensor.
+
+    Raises:
+        ModelError: tensors are missing or of another shape; some of them by name.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    sources = {name: layout(name) for name in expected}
+    _check_tensors(expected, sources, header, file)
+    state = {name: _taken(source, read).reshape(expected[name]) for name, source in sources.items()}
+    module.requires_grad_(False).eval().load_state_dict(state, assign=True)
+    return module
+
+
+def header_object(header: Header, key: str) -> dict[str, Any]:
+    """A JSON object of the metadata; empty where it is absent or something else."""
+    try:
+        value = header.json(key)
+    except ModelError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _build(config: ModelConfig) -> tuple[UNet, Autoencoder, tuple[TextEncoder, ...]]:
+    with torch.device("meta"):  # no memory, no initialisation: the file's tensors take the parameters' places
+        return UNet(config.unet), Autoencoder(config.vae), tuple(build_text(text) for text in config.texts)
+
+
+def _check_tensors(
+    expected: Mapping[str, tuple[int, ...]], sources: Mapping[str, Source], header: Header, file: str
+) -> None:
+    missing = sorted(source.name for source in sources.values() if source.name not in header.tensors)
+    if missing:
+        raise ModelError(f"{file} is not whole: {_some(missing)} missing.", _AGAIN)
+    wrong = [
+        f"{source.name} is {list(header.tensors[source.name].shape)}, not as {list(expected[name])}"
+        for name, source in sources.items()
+        if not _alike(source.shape(header.tensors[source.name].shape), expected[name])
+    ]
+    if wrong:
+        raise ModelError(f"{file} does not fit its architecture: {'; '.join(wrong[:NAMED])}.", _AGAIN)
+
+
+def _alike(given: tuple[int, ...], expected: tuple[int, ...]) -> bool:
+    """Whether shapes agree; a 1 x 1 convolution may be written as a matrix, as some conversion programs do."""
+    return given == expected or ((*given, 1, 1) == expected and len(given) == 2)
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - NAMED} more are" if len(names) > NAMED else " is" if len(names) == 1 else " are"
+    return ", ".join(names[:NAMED]) + more
+
+
+def _taken(source: Source, read: Callable[[str], Tensor]) -> Tensor:
+    tensor = read(source.name)
+    if source.third is not None:
+        tensor = tensor.chunk(3)[source.third]
+    return tensor.t().contiguous() if source.transposed else tensor
+
+
+def _finite(module: M, what: str, file: str) -> M:
+    """The module, when none of its weights is NaN or infinite; a bad merge has such weights."""
+    for name, tensor in module.state_dict().items():
+        if not torch.isfinite(tensor.sum(dtype=torch.float32)):
+            raise ModelError(f"{file} is damaged: the {what} has NaN weights ({name}).", _AGAIN)
+    return module
+
+
+def _preview_factors(header: Header) -> Tensor | None:
+    """The linear map from latents to colours, (channels + 1, 3), where the file has a usable one."""
+    try:
+        factors = torch.tensor(header.json(PREVIEW_KEY), dtype=torch.float32)
+    except (ModelError, TypeError, ValueError, RuntimeError):
+        return None
+    return factors if factors.ndim == 2 and factors.shape[1] == 3 and bool(factors.isfinite().all()) else None

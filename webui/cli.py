@@ -1,0 +1,212 @@
+"""The command line: `serve` (what happens without a command), `generate`, `models`. Options of `generate` are drawn
+from the request models, as everything else is."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import webui
+from webui.schema.errors import AtelierError, BadRequest
+from webui.schema.events import Progress
+from webui.schema.fields import Parameter, parameters
+from webui.schema.requests import REQUESTS, ImageRef, Request, parse_request
+from webui.server.options import ServeOptions, add_common_options, add_serve_options
+
+PROGRAM = "launch.py"
+USER_FAULT, FAULT, STOPPED = 2, 1, 130
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(USER_FAULT, f"{self.prog}: {message} (--help lists the options)\n")
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run a command; returns the exit code: 0, 1 (it failed), 2 (what was asked for is wrong), 130 (Ctrl-C)."""
+    commands: dict[str, Callable[[Sequence[str]], int]] = {"serve": serve, "generate": generate, "models": models}
+    command = commands.get(arguments[0]) if arguments else None
+    try:
+        return command(arguments[1:]) if command is not None else serve(arguments)
+    except AtelierError as error:
+        sys.stderr.write(f"{PROGRAM}: {error}\n")
+        return USER_FAULT if 400 <= error.status < 500 else FAULT
+    except KeyboardInterrupt:
+        sys.stderr.write("\nStopped.\n")
+        return STOPPED
+
+
+def serve(arguments: Sequence[str]) -> int:
+    """The server with its page."""
+    parser = Parser(
+        prog=PROGRAM,
+        description="Serves the page on this machine.",
+        epilog=f"Further commands: {PROGRAM} generate, {PROGRAM} models, {PROGRAM} test; each has its own --help.",
+    )
+    parser.add_argument("--version", action="version", version=f"Atelier {webui.__version__}")
+    add_serve_options(parser)
+    options = ServeOptions.of(parser.parse_args(arguments))
+    from webui.server.serve import serve as run  # brings the web server, which no other command needs
+
+    return run(options)
+
+
+def generate(arguments: Sequence[str]) -> int:
+    """Pictures without a server. Their paths are printed."""
+    parsed = _generate_parser().parse_args(arguments)
+    pictures = {name: _picture(getattr(parsed, name)) for name in ("init_image", "mask") if getattr(parsed, name)}
+    request = build_request(parsed, {name: _reference(data) for name, data in pictures.items()})
+    pipeline = webui.Pipeline.load(
+        request.model, models_dir=parsed.models_dir, device=parsed.device, dtype=parsed.dtype
+    )
+    for data in pictures.values():
+        pipeline.add_image(data)
+    made = pipeline.generate(request, _show_progress if sys.stderr.isatty() else None)
+    _save(made, parsed.output or _folder(parsed.output_dir, request))
+    for note in made.notes:
+        sys.stderr.write(f"Note: {note}\n")
+    return 0
+
+
+def models(arguments: Sequence[str]) -> int:
+    """Lists checkpoints, and turns pickles into safetensors."""
+    parser = Parser(prog=f"{PROGRAM} models", description="Checkpoints at hand.")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list | convert")
+    add_common_options(actions.add_parser("list", help="what is there, and what is wrong with it"))
+    convert = actions.add_parser("convert", help="write a .ckpt, .pt or .bin as .safetensors beside it")
+    convert.add_argument("file", type=Path)
+    parsed = parser.parse_args(arguments)
+    return _convert(parsed.file) if parsed.action == "convert" else _list(parsed.models_dir)
+
+
+def build_request(parsed: argparse.Namespace, references: dict[str, ImageRef]) -> Request:
+    """The request that the options describe: inpaint with a mask, img2img with a picture, else txt2img.
+
+    Raises:
+        BadRequest: names each option that is wrong, or does not go with the others.
+    """
+    kind = "inpaint" if "mask" in references else "img2img" if references else "txt2img"
+    if kind == "inpaint" and "init_image" not in references:
+        raise BadRequest("--mask needs the picture it belongs to.", "Give --init-image FILE.")
+    given = {name: getattr(parsed, name) for name in declared() if getattr(parsed, name) is not None}
+    foreign = [name for name in given if name not in REQUESTS[kind].model_fields]
+    if foreign:
+        homes = [name for name, model in REQUESTS.items() if foreign[0] in model.model_fields]
+        raise BadRequest(f"{option(foreign[0])} means nothing to {kind}.", f"It belongs to {' and '.join(homes)}.")
+    pictures = {name: ref.model_dump() for name, ref in references.items()}
+    return parse_request({**given, **pictures, "kind": kind})
+
+
+def declared() -> dict[str, dict[str, Parameter]]:
+    """Field -> kind of request -> its declaration there, in the order of declaration."""
+    found: dict[str, dict[str, Parameter]] = {}
+    for kind, model in REQUESTS.items():
+        for declaration in parameters(model):
+            found.setdefault(declaration.name, {})[kind] = declaration
+    return found
+
+
+def option(name: str) -> str:
+    """ "cfg_scale" -> "--cfg-scale"."""
+    return f"--{name.replace('_', '-')}"
+
+
+def _generate_parser() -> Parser:
+    parser = Parser(prog=f"{PROGRAM} generate", description="Makes pictures and prints their paths.")
+    pictures = parser.add_argument_group("pictures")
+    pictures.add_argument("--init-image", type=Path, metavar="FILE", help="start from this picture (img2img)")
+    pictures.add_argument("--mask", type=Path, metavar="FILE", help="repaint where this picture is white (inpaint)")
+    pictures.add_argument(
+        "--output", type=Path, metavar="DIR", help="where to save (default: by kind and day below --output-dir)"
+    )
+    groups: dict[str, Any] = {}
+    for name, kinds in declared().items():
+        group = next(iter(kinds.values())).group
+        if group not in groups:
+            groups[group] = parser.add_argument_group(group)
+        _add_option(groups[group], name, kinds)
+    add_common_options(parser.add_argument_group("folders and device"))
+    return parser
+
+
+def _add_option(group: Any, name: str, kinds: dict[str, Parameter]) -> None:
+    declaration = next(iter(kinds.values()))
+    described = _describe(kinds).replace("%", "%%")
+    if declaration.type is bool:
+        group.add_argument(option(name), action=argparse.BooleanOptionalAction, default=None, help=described)
+    else:
+        metavar = "TEXT" if declaration.type is str else "N"
+        group.add_argument(option(name), type=declaration.type, metavar=metavar, help=described)
+
+
+def _describe(kinds: dict[str, Parameter]) -> str:
+    """Label, help, bounds, choices and default of a field; defaults that differ by kind are told apart."""
+    declaration = next(iter(kinds.values()))
+    parts = [f"{declaration.title}. {declaration.help}"]
+    if declaration.choices:
+        parts.append(f"One of: {', '.join(declaration.choices)}.")
+    if declaration.minimum is not None and declaration.maximum is not None:
+        parts.append(f"{declaration.minimum:g} to {declaration.maximum:g}.")
+    defaults = {kind: item.default for kind, item in kinds.items() if item.default not in (None, "", False)}
+    if len(set(defaults.values())) == 1:
+        parts.append(f"Default: {next(iter(defaults.values()))}.")
+    elif defaults:
+        parts.append(f"Default: {', '.join(f'{value} ({kind})' for kind, value in defaults.items())}.")
+    return " ".join(parts)
+
+
+def _picture(path: Path) -> bytes:
+    from webui.images.read import read_image
+
+    read_image(path)
+    return path.read_bytes()
+
+
+def _reference(data: bytes) -> ImageRef:
+    return ImageRef(sha256=hashlib.sha256(data).hexdigest())
+
+
+def _show_progress(event: Any) -> None:
+    if isinstance(event, Progress):
+        text = f"picture {event.image + 1} of {event.images}, step {event.step} of {event.steps}"
+        sys.stderr.write(f"\r{text}    " + ("\n" if event.fraction >= 1 else ""))
+        sys.stderr.flush()
+
+
+def _folder(output_dir: Path, request: Request) -> Path:
+    from webui.runtime.outputs import FOLDERS
+
+    return output_dir / FOLDERS[request.kind] / time.strftime("%Y-%m-%d")
+
+
+def _save(made: Any, folder: Path) -> None:
+    from webui.images.save import next_name, save_png
+
+    for image in made.images:
+        path = folder / next_name(folder, image.seed)
+        save_png(image.image, path, {"parameters": image.infotext})
+        sys.stdout.write(f"{path}\n")
+        sys.stdout.flush()
+
+
+def _list(models_dir: Path) -> int:
+    from webui.checkpoints.catalogue import Catalogue
+
+    for info in Catalogue(models_dir).list():
+        size = f"{info.bytes / 1e6:,.0f} MB"
+        sys.stdout.write(f"{info.name}  {size}  {info.error or info.family}\n")
+    return 0
+
+
+def _convert(file: Path) -> int:
+    from webui.checkpoints.convert import convert_checkpoint
+
+    sys.stdout.write(f"{convert_checkpoint(file)}\n")
+    return 0

@@ -1,0 +1,1 @@
+"""Noise schedules, samplers, guidance and noise of diffusion models; knows no network class, only callables."""

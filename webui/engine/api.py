@@ -1,0 +1,136 @@
+"""The Python API: the same engine in the caller's own process.
+
+>>> pipe = Pipeline.load("toybox")                                              # doctest: +SKIP
+>>> pipe.generate(Txt2Img(prompt="a big red ball on a green floor", seed=1)).images[0].save("ball.png")
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from webui.engine.devices import place
+from webui.engine.engine import Engine
+from webui.images.infotext import infotext_for
+from webui.images.read import read_image
+from webui.images.save import png_bytes, save_png
+from webui.schema.errors import AtelierError
+from webui.schema.events import Event, Failed, ImageReady, Note
+from webui.schema.requests import ImageRef, Img2Img, Request
+from webui.schema.resolve import default_model, resolve
+from webui.schema.results import ModelInfo
+
+
+@dataclass(frozen=True)
+class MadeImage:
+    """A picture that was made: PIL picture, seed, and its PNG text (A1111's `parameters`)."""
+
+    image: Image.Image
+    seed: int
+    infotext: str
+
+    def png(self) -> bytes:
+        """The PNG file with its text."""
+        return png_bytes(self.image, {"parameters": self.infotext})
+
+    def save(self, path: str | Path) -> None:
+        """Write the PNG file with its text."""
+        save_png(self.image, Path(path), {"parameters": self.infotext})
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a request gave."""
+
+    images: tuple[MadeImage, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass
+class _Collector:
+    """Turns the events of one job into its result."""
+
+    request: Request
+    model: ModelInfo
+    images: list[MadeImage] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    error: AtelierError | None = None
+
+    def __call__(self, event: Event, blob: bytes | None) -> None:
+        if isinstance(event, ImageReady) and blob is not None:
+            image = Image.frombytes("RGB", (event.width, event.height), blob)
+            text = infotext_for(self.request, self.model, event.seed, event.subseed, event.infotext)
+            self.images.append(MadeImage(image, event.seed, text))
+        elif isinstance(event, Note):
+            self.notes.append(event.message)
+        elif isinstance(event, Failed):
+            self.error = AtelierError.from_json(event.error)
+
+
+class Pipeline:
+    """One model, ready to draw."""
+
+    def __init__(self, engine: Engine, model: ModelInfo) -> None:
+        self._engine = engine
+        self.model = model
+        self._inputs: dict[str, bytes] = {}
+
+    @classmethod
+    def load(
+        cls, name: str = "", *, models_dir: str | Path = "models", device: str = "auto", dtype: str = "auto"
+    ) -> Pipeline:
+        """The model of this name under `models_dir`/Stable-diffusion (empty: the default), or at this path.
+
+        Raises:
+            NotFound, ModelError: when there is no such model, or it cannot be used.
+        """
+        path = Path(name)
+        if path.suffix and path.is_file():
+            models_dir, name = path.resolve().parent, path.stem
+        engine = Engine(Path(models_dir), place(device, dtype))
+        catalogue = engine.models.catalogue
+        return cls(engine, catalogue.find(default_model(catalogue.list(), name)))
+
+    def add_image(self, image: Image.Image | bytes | str | Path) -> ImageRef:
+        """Hand in a picture for an img2img or inpaint request."""
+        if isinstance(image, Image.Image):
+            raw = png_bytes(image)
+        else:
+            raw = image if isinstance(image, bytes) else Path(image).read_bytes()
+        digest = hashlib.sha256(raw).hexdigest()
+        self._inputs[digest] = raw
+        return ImageRef(sha256=digest)
+
+    def generate(self, request: Request, progress: Callable[[Event], Any] | None = None) -> Made:
+        """Draw what the request asks for.
+
+        Raises:
+            AtelierError: what the page would show, with its cause and cure.
+        """
+        resolved = resolve(
+            request, model=self.model.name, native_size=self.model.native_size, init_size=self._size(request)
+        )
+        collector = _Collector(resolved, self.model)
+
+        def emit(event: Event, blob: bytes | None) -> None:
+            collector(event, blob)
+            if progress is not None:
+                progress(event)
+
+        self._engine.run("local", resolved, self._pictures(resolved), emit)
+        if collector.error is not None:
+            raise collector.error
+        return Made(tuple(collector.images), tuple(collector.notes))
+
+    def _pictures(self, request: Request) -> Mapping[str, bytes]:
+        return {ref.sha256: self._inputs[ref.sha256] for ref in request.image_refs if ref.sha256 in self._inputs}
+
+    def _size(self, request: Request) -> tuple[int, int] | None:
+        if not isinstance(request, Img2Img) or request.init_image.sha256 not in self._inputs:
+            return None
+        return read_image(self._inputs[request.init_image.sha256]).size

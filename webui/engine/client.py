@@ -1,0 +1,284 @@
+"""The web process's end of the engine: starts the child, feeds it, watches it, starts it again. Needs no torch."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from webui.engine.interface import Mode, OnEvent
+from webui.engine.watchdog import Patience, Watchdog
+from webui.engine.wire import BrokenWire, Message, Wire
+from webui.schema.errors import AtelierError, EngineDied
+from webui.schema.events import Done, Event, Failed, parse_event
+from webui.schema.requests import Request
+
+KEPT_LINES = 40
+LONGEST_PAUSE = 30.0
+
+
+@dataclass(frozen=True)
+class EngineOptions:
+    """How the child process is started."""
+
+    models_dir: Path
+    device: str = "auto"
+    dtype: str = "auto"
+    patience: Patience = field(default_factory=Patience)
+
+    @property
+    def command(self) -> list[str]:
+        return [
+            sys.executable, "-m", "webui.engine.child",
+            "--models-dir", str(self.models_dir), "--device", self.device, "--dtype", self.dtype,
+        ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Job:
+    id: str
+    request: Request
+    images: Mapping[str, bytes]
+
+
+class EngineProcess:
+    """One supervised child process. It is handed one job at a time; each gets exactly one Done or Failed event.
+
+    on_event is called from a thread of the engine's own. A child that ends or hangs fails its job with the reason and
+    is started again; the next job waits for it.
+    """
+
+    def __init__(self, options: EngineOptions, on_event: OnEvent) -> None:
+        self._options = options
+        self._on_event = on_event
+        self._lock = threading.RLock()
+        self._job: _Job | None = None
+        self._wire: Wire | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._watchdog = Watchdog(options.patience)
+        self._stopping = threading.Event()
+        self._hang_reason: str | None = None
+        self._unusable: AtelierError | None = None
+        self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
+        self._threads: list[threading.Thread] = []
+        self.ready = False
+        self.message = "The engine is starting."
+        self.restarts = 0
+
+    def start(self) -> None:
+        """Start the child process; returns at once."""
+        for target in (self._supervise, self._watch):
+            thread = threading.Thread(target=target, daemon=True, name=f"engine-{target.__name__.strip('_')}")
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """End the child process and the threads; a job that runs gets no further event."""
+        self._stopping.set()
+        with self._lock:
+            self._job = None
+            process = self._process
+        if process is not None:
+            process.kill()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(timeout=5)
+
+    def submit(self, job_id: str, request: Request, images: Mapping[str, bytes]) -> None:
+        """Hand over a job. It waits for an engine that is still starting.
+
+        Raises:
+            RuntimeError: when the job before it has not ended.
+        """
+        with self._lock:
+            if self._job is not None:
+                raise RuntimeError(f"job {self._job.id} still runs")
+            self._job = _Job(job_id, request, images)
+            unusable = self._unusable
+            if self.ready:
+                self._send_job()
+        if unusable is not None:
+            self._end_job(Failed(job_id=job_id, error=unusable.to_json()))
+
+    def cancel(self, job_id: str, mode: Mode) -> None:
+        """Ask the running job to stop ("interrupt") or to go on with the next batch ("skip")."""
+        with self._lock:
+            if self._job is None or self._job.id != job_id:
+                return
+            if self.ready:
+                self._send({"type": "cancel", "job_id": job_id, "mode": mode})
+                return
+        if mode == "interrupt":  # the engine is still starting and never saw it
+            self._end_job(Done(job_id=job_id, interrupted=True))
+
+    def _send_job(self) -> None:
+        assert self._job is not None
+        job = self._job
+        body = {
+            "type": "job",
+            "job_id": job.id,
+            "request": job.request.model_dump(mode="json"),
+            "images": list(job.images),
+        }
+        self._send(body, tuple(job.images.values()))
+
+    def _send(self, body: dict[str, Any], frames: tuple[bytes, ...] = ()) -> None:
+        if self._wire is None:
+            return
+        with contextlib.suppress(OSError):  # a child that has just gone: its supervisor fails the job
+            self._wire.send(body, frames)
+
+    def _supervise(self) -> None:
+        pause = 0.5
+        while not self._stopping.is_set():
+            begun = time.monotonic()
+            reason = self._run_child()
+            if self._stopping.is_set() or self._unusable is not None:
+                return
+            self._child_gone(reason)
+            # a child that falls at once, again and again, must not keep the machine busy
+            pause = 0.5 if time.monotonic() - begun > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
+            self._stopping.wait(pause)
+
+    def _run_child(self) -> str:
+        """Start a child, pass its messages on until it ends, and say why it ended."""
+        self._watchdog.reset()
+        self._last_lines.clear()
+        process = subprocess.Popen(
+            self._options.command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=_environment(),
+        )
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        errors = threading.Thread(target=self._copy_errors, args=(process.stderr,), daemon=True)
+        errors.start()
+        with self._lock:
+            self._process, self._wire = process, Wire(process.stdout, process.stdin)
+            wire = self._wire
+        if self._stopping.is_set():
+            process.kill()
+        try:
+            while (message := wire.receive()) is not None:
+                self._heard(message)
+        except BrokenWire as error:
+            self._hang_reason = f"it sent {error}"
+        process.kill()
+        code = process.wait()
+        errors.join(timeout=2)
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            _close(pipe)
+        return self._hang_reason or _why(code, list(self._last_lines))
+
+    def _heard(self, message: Message) -> None:
+        body = message.body
+        if body["type"] == "call":
+            self._watchdog.heard(body["kind"], body["seconds"])
+        elif body["type"] == "event":
+            self._pass_on(parse_event(body["event"]), message.frames[0] if message.frames else None)
+        elif body["type"] == "ready":
+            self._child_ready(str(body["device"]))
+        elif body["type"] == "unusable":
+            self._cannot_start(AtelierError.from_json(body["error"]))
+
+    def _child_ready(self, device: str) -> None:
+        with self._lock:
+            self.ready = True
+            self.message = f"The engine runs on {device}."
+            if self._job is not None:
+                self._send_job()
+
+    def _cannot_start(self, error: AtelierError) -> None:
+        """The options are wrong: starting again would not help, every job is told why."""
+        with self._lock:
+            self._unusable = error
+            self.message = str(error)
+            job = self._job
+        if job is not None:
+            self._end_job(Failed(job_id=job.id, error=error.to_json()))
+
+    def _pass_on(self, event: Event, blob: bytes | None) -> None:
+        with self._lock:
+            if self._job is None or event.job_id != self._job.id:
+                return
+        if isinstance(event, (Done, Failed)):
+            self._end_job(event)
+        else:
+            self._on_event(event, blob)
+
+    def _end_job(self, event: Done | Failed) -> None:
+        """The one place that ends a job, so that it ends once."""
+        with self._lock:
+            if self._job is None or self._job.id != event.job_id:
+                return
+            self._job = None
+        self._on_event(event, None)
+
+    def _child_gone(self, reason: str) -> None:
+        with self._lock:
+            was_ready, self.ready, self._wire = self.ready, False, None
+            self._hang_reason = None
+            self.restarts += 1
+            self.message = f"The engine stopped ({reason}) and is being started again."
+            job = self._job
+        if job is not None and was_ready:
+            error = EngineDied(
+                f"The engine stopped in the middle of this job: {reason}.", "It starts again by itself; try again."
+            )
+            self._end_job(Failed(job_id=job.id, error=error.to_json()))
+        elif job is not None and self.restarts >= 3:
+            error = EngineDied(f"The engine does not start: {reason}.", "The lines before this one say why.")
+            self._end_job(Failed(job_id=job.id, error=error.to_json()))
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(0.25):
+            reason = self._watchdog.overdue()
+            if reason is not None:
+                self._watchdog.reset()
+                with self._lock:
+                    self._hang_reason = reason
+                    process = self._process
+                if process is not None:
+                    process.kill()
+
+    def _copy_errors(self, pipe: IO[bytes]) -> None:
+        """What the child prints is shown as it comes, and its end kept for the reason of a fall."""
+        for line in iter(pipe.readline, b""):
+            text = line.decode(errors="replace").rstrip()
+            self._last_lines.append(text)
+            sys.stderr.write(f"[engine] {text}\n")
+
+
+def _environment() -> dict[str, str]:
+    """The child's environment: no hub requests, and output that is not held back."""
+    quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
+    return {**os.environ, **quiet, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _why(code: int, last_lines: list[str]) -> str:
+    """An exit code in words, with the last line the child printed."""
+    if code < 0:
+        try:
+            how = f"killed by {signal.Signals(-code).name}"
+        except ValueError:
+            how = f"killed by signal {-code}"
+    else:
+        how = f"exit code {code}"
+    return f"{how}; its last words: {last_lines[-1]}" if last_lines else how
+
+
+def _close(pipe: IO[bytes]) -> None:
+    with contextlib.suppress(OSError):  # what was still to be written has no reader any more
+        pipe.close()

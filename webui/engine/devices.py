@@ -1,0 +1,55 @@
+"""Which device and number format the models use."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from webui.schema.errors import BadRequest
+
+DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Where models live and in which format. VAEs that overflow in half precision are decoded in float32 instead."""
+
+    device: torch.device
+    dtype: torch.dtype
+
+
+def place(device: str = "auto", dtype: str = "auto") -> Placement:
+    """The placement for the words a user gave.
+
+    Raises:
+        BadRequest: for a device this machine does not have, or an unknown format.
+    """
+    chosen = _device(best_device() if device == "auto" else device)
+    if dtype == "auto":
+        return Placement(chosen, torch.float32 if chosen.type == "cpu" else torch.float16)
+    if dtype not in DTYPES:
+        raise BadRequest(f"There is no dtype {dtype!r}.", f"Choose one of: auto, {', '.join(DTYPES)}.")
+    return Placement(chosen, DTYPES[dtype])
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Whether a device is full: a GPU has an error of its own for that, a CPU's allocator only a sentence."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+
+
+def best_device() -> str:
+    """A GPU where there is one."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadRequest(f"The device {name!r} cannot be used: {reason}", "Choose --device auto or cpu.") from None
+    return device

@@ -1,0 +1,1 @@
+"""Passes: generators that join text, sampler, U-Net and VAE into pictures. They yield work; the engine does it."""

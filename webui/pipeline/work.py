@@ -1,0 +1,123 @@
+"""What a pass yields when it needs a model, and what it is sent back. One generator is one picture.
+
+A pass may be told to stop early: `StopSampling` is thrown in where it waits for a `Denoise`, and it goes on with the
+latest prediction it has, so that an interrupted job still shows what it had reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from PIL.Image import Image
+from torch import Tensor
+
+from webui.diffusion.denoiser import Cond, Guidance
+from webui.diffusion.schedules import NoiseSchedule
+from webui.diffusion.types import Eval
+from webui.nn.config import ModelConfig
+from webui.schema.requests import Request
+
+CPU = torch.device("cpu")
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a pass must know of the loaded model: never the modules themselves. device: where latents are sampled."""
+
+    config: ModelConfig
+    schedule: NoiseSchedule
+    device: torch.device = CPU
+
+    @property
+    def multiple(self) -> int:
+        """Sides in pixels are padded to a multiple of this."""
+        return self.config.vae.downscale
+
+    def latent_shape(self, width: int, height: int) -> tuple[int, int, int]:
+        """(c h w) of the latent of a picture whose sides are padded to `multiple`."""
+        return self.config.vae.z_channels, -(-height // self.multiple), -(-width // self.multiple)
+
+
+@dataclass(frozen=True)
+class Texts:
+    """The encoded prompts of one picture."""
+
+    cond: Cond
+    uncond: Cond
+
+
+@dataclass(frozen=True)
+class EncodeText:
+    """Wants `Texts`. width, height: the picture's size in pixels, which SDXL is told."""
+
+    prompt: str
+    negative_prompt: str
+    clip_skip: int
+    width: int
+    height: int
+
+
+def text_of(request: Request, width: int, height: int) -> EncodeText:
+    """The texts of a request for a picture of this size."""
+    return EncodeText(request.prompt, request.negative_prompt, request.clip_skip, width, height)
+
+
+@dataclass(frozen=True)
+class EncodeImage:
+    """Wants the latent (c h w) of an image (3 8h 8w) in -1..1; noise (c h w) samples the posterior."""
+
+    image: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True)
+class DecodeLatent:
+    """Wants the image (3 8h 8w) in 0..1 of a latent (c h w)."""
+
+    latent: Tensor
+
+
+@dataclass(frozen=True)
+class Denoise:
+    """Wants `(x, Answer)` for one evaluation of the sampler.
+
+    steps: solver steps of this pass; part, parts: which pass of the picture this is.
+    """
+
+    eval: Eval
+    guidance: Guidance
+    steps: int
+    part: int = 0
+    parts: int = 1
+
+    @property
+    def fraction(self) -> float:
+        """How far the picture is once this evaluation is answered, 0 to 1."""
+        own = self.eval.progress if self.eval.progress is not None else (self.eval.step + 1) / max(self.steps, 1)
+        return min((self.part + min(own, 1.0)) / self.parts, 1.0)
+
+
+Work = EncodeText | EncodeImage | DecodeLatent | Denoise
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a pass returns: the picture (PIL, RGB), what belongs into its PNG text, and warnings for the user."""
+
+    image: Image
+    infotext: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+Pass = Generator[Work, Any, Picture]
+
+
+class StopSampling(Exception):
+    """Thrown into a pass: make a picture of what there is."""
+
+
+class NothingYet(Exception):
+    """Raised by a pass that was stopped before it had anything to show."""

@@ -1,0 +1,120 @@
+"""Prompts -> what conditions the U-Net."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from webui.diffusion.denoiser import Cond
+from webui.nn.blocks import timestep_embedding
+from webui.nn.config import ModelConfig
+from webui.nn.text import TextEncoder
+from webui.prompt.tokenize import Chunk, Tokenizer
+from webui.schema.errors import BadRequest
+
+SIZE_CHANNELS = 256
+"""Width of the sinusoids that tell SDXL each of six sizes."""
+
+
+class TextModel(Protocol):
+    """A loaded checkpoint, as far as prompts go: a tokenizer for each text encoder."""
+
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def texts(self) -> Sequence[TextEncoder]: ...
+
+    @property
+    def tokenizers(self) -> Sequence[Tokenizer]: ...
+
+
+def encode_pair(
+    model: TextModel, prompt: str, negative_prompt: str, clip_skip: int, width: int, height: int
+) -> tuple[Cond, Cond]:
+    """The conditioning of a prompt and of its negative, of equal length: the shorter one ends in empty chunks.
+
+    clip_skip: 1 is the layer the model was trained on. width, height: of the picture in pixels, which SDXL is told.
+
+    Raises:
+        BadRequest: the text encoder has fewer layers than are to be skipped.
+    """
+    cond = encode_prompt(model, prompt, clip_skip, width, height)
+    uncond = encode_prompt(model, negative_prompt, clip_skip, width, height)
+    longest = max(len(cond.context), len(uncond.context))
+    empty = encode_prompt(model, "", clip_skip, width, height) if len(cond.context) != len(uncond.context) else cond
+    cond, uncond = (_lengthened(one, empty.context, longest) for one in (cond, uncond))
+    if uncond.y is not None and not negative_prompt.strip():
+        uncond = _without_text(model, uncond)
+    return cond, uncond
+
+
+def encode_prompt(model: TextModel, prompt: str, clip_skip: int, width: int, height: int) -> Cond:
+    """The conditioning of one prompt: context (n d), n a multiple of 77, d the widths of all text encoders together.
+
+    Raises:
+        BadRequest: the text encoder has fewer layers than are to be skipped.
+    """
+    encoded = [
+        encode_chunks(encoder, tokenizer.chunks(prompt, encoder.config.pad_id), clip_skip)
+        for encoder, tokenizer in zip(model.texts, model.tokenizers, strict=True)
+    ]
+    context = torch.cat([hidden for hidden, _ in encoded], dim=-1)  # (n d)
+    pooled = next((pooled for _, pooled in encoded if pooled is not None), None)
+    if pooled is None or model.config.unet.adm_channels is None:
+        return Cond(context)
+    return Cond(context, torch.cat([pooled, _sizes(width, height, pooled)]))
+
+
+def encode_chunks(encoder: TextEncoder, chunks: Sequence[Chunk], clip_skip: int) -> tuple[Tensor, Tensor | None]:
+    """Chunks of one prompt -> hidden (n d) of all chunks in a row, and the first chunk's pooled state (d,).
+
+    A model that was trained on an earlier layer than the one asked for keeps to that layer.
+    """
+    if clip_skip > encoder.config.layers:
+        raise BadRequest(
+            f"Clip skip {clip_skip} is more than the {encoder.config.layers} layers of this model's text encoder.",
+            f"Set clip skip to {encoder.config.layers} or less.",
+        )
+    device = next(encoder.parameters()).device
+    ids = torch.tensor([chunk.ids for chunk in chunks], device=device)  # (b 77)
+    output = encoder(ids, max(clip_skip, encoder.default_skip))
+    hidden = [emphasise(row, chunk) for row, chunk in zip(output.hidden, chunks, strict=True)]
+    return torch.cat(hidden), None if output.pooled is None else output.pooled[0]
+
+
+def emphasise(hidden: Tensor, chunk: Chunk) -> Tensor:
+    """hidden (77 d) times the tokens' weights, then all of it scaled so that its mean is what it was.
+
+    These are the numbers of A1111's emphasis "Original", which every shared prompt is written for.
+    """
+    if not chunk.weighted:
+        return hidden
+    exact = hidden.float() if hidden.dtype in (torch.float16, torch.bfloat16) else hidden
+    weighted = exact * torch.tensor(chunk.weights).to(exact)[:, None]
+    scale = exact.mean() / weighted.mean()
+    return (weighted * scale if torch.isfinite(scale) else weighted).to(hidden.dtype)
+
+
+def _lengthened(cond: Cond, empty: Tensor, length: int) -> Cond:
+    """context (n d) with chunks of the empty prompt (77 d) added up to `length` tokens."""
+    missing = (length - len(cond.context)) // len(empty) if len(cond.context) < length else 0
+    return Cond(torch.cat([cond.context, *[empty] * missing]), cond.y)
+
+
+def _without_text(model: TextModel, cond: Cond) -> Cond:
+    """The conditioning SDXL was trained on for no text at all: zeros, beside the sizes."""
+    assert cond.y is not None
+    pooled = sum(text.projection or text.width for text in model.config.texts if text.pooled)
+    y = cond.y.clone()
+    y[:pooled] = 0
+    return Cond(torch.zeros_like(cond.context), y)
+
+
+def _sizes(width: int, height: int, like: Tensor) -> Tensor:
+    """What SDXL is told beside the text (arXiv:2307.01952, section 2.2): original size, crop corner, target size."""
+    sizes = torch.tensor([height, width, 0, 0, height, width], device=like.device)
+    return timestep_embedding(sizes, SIZE_CHANNELS, like.dtype).flatten()  # (6 * 256,)

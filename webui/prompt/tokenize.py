@@ -1,0 +1,161 @@
+"""CLIP's byte-pair tokenizer, and prompts as chunks of 77 tokens."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from itertools import islice
+from typing import Any
+
+from tokenizers import Regex
+from tokenizers import Tokenizer as BytePairs
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel, Split
+from tokenizers.pre_tokenizers import Sequence as Steps
+
+from webui.prompt.parse import Section, parse_prompt
+from webui.schema.errors import ModelError
+
+START, END = "<|startoftext|>", "<|endoftext|>"
+CLIP_MERGES = 48_894
+COMMA_BACKTRACK = 20
+"""Tokens after the last comma that move on to the next chunk with what follows it."""
+
+_WORD = r"'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+"
+_SPACES = re.compile(r"\s+")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One input of a text encoder: start token, words, end token, padding; a weight for each token."""
+
+    ids: tuple[int, ...]
+    weights: tuple[float, ...]
+
+    @property
+    def weighted(self) -> bool:
+        """Whether any token has another weight than 1."""
+        return any(weight != 1.0 for weight in self.weights)
+
+
+class Tokenizer:
+    """Text -> token ids, as CLIP does it (Radford et al. 2021, arXiv:2103.00020; byte pairs: arXiv:1508.07909).
+
+    vocab: piece -> id, pieces that end a word ending in `</w>`; merges: pairs of pieces, the first merged first.
+    """
+
+    def __init__(self, vocab: Mapping[str, int], merges: Iterable[tuple[str, str]], length: int = 77) -> None:
+        missing = [piece for piece in (START, END) if piece not in vocab]
+        if missing:
+            raise ModelError(f"The tokenizer has no piece {missing[0]}.", "The model file is damaged: get it again.")
+        self.start_id, self.end_id = vocab[START], vocab[END]
+        self.size = max(vocab.values()) + 1
+        self.length = length
+        self._comma = vocab.get(",</w>")
+        self._pairs = _byte_pairs(vocab, merges)
+
+    @classmethod
+    def clip(cls, length: int = 77) -> Tokenizer:
+        """The tokenizer of CLIP and OpenCLIP, which every Stable Diffusion up to SDXL reads prompts with."""
+        merges = clip_merges()
+        letters = byte_letters()
+        pieces = [*letters, *(f"{letter}</w>" for letter in letters), *(left + right for left, right in merges)]
+        return cls({piece: index for index, piece in enumerate([*pieces, START, END])}, merges, length)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], length: int = 77) -> Tokenizer:
+        """The tokenizer of a checkpoint's header: {"vocab": {piece: id}, "merges": ["a b", ...]}.
+
+        Raises:
+            ModelError: the header's tokenizer is damaged.
+        """
+        try:
+            vocab = {str(piece): int(index) for piece, index in data["vocab"].items()}
+            merges = [_pair(merge) for merge in data["merges"]]
+            return cls(vocab, merges, length)
+        except ModelError:
+            raise
+        except Exception as error:  # the library's errors have no type of their own
+            raise ModelError(
+                f"The tokenizer in the file's header cannot be used: {error}.", "The file is damaged: get it again."
+            ) from error
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text, without start and end; neither can be written in a text."""
+        return list(self._pairs.encode(_cleaned(text)).ids)
+
+    def count(self, text: str) -> int:
+        """Tokens of a prompt, as the page shows them: without its brackets, weights and BREAKs."""
+        return sum(len(self.encode(part.text)) for section in parse_prompt(text) for part in section)
+
+    def chunks(self, text: str, pad_id: int | None = None) -> tuple[Chunk, ...]:
+        """A prompt of any length as chunks, at least one.
+
+        A chunk that overflows ends after its last comma, when that is at most 20 tokens back; BREAK ends it at once.
+        pad_id: what fills a chunk up behind the end token; None: the end token.
+        """
+        first, *others = parse_prompt(text)
+        if others and not others[-1]:
+            others.pop()  # a BREAK at the end starts nothing
+        bodies = [body for section in (first, *others) for body in self._fill(section)]
+        return tuple(self._chunk(body, self.end_id if pad_id is None else pad_id) for body in bodies)
+
+    def empty_chunk(self, pad_id: int | None = None) -> Chunk:
+        """The chunk of an empty prompt."""
+        return self.chunks("", pad_id)[0]
+
+    def _fill(self, section: Section) -> Iterator[list[tuple[int, float]]]:
+        """The tokens of a section with their weights, in runs of at most `length` - 2; an empty section is one run."""
+        room, after_comma = self.length - 2, 0
+        body: list[tuple[int, float]] = []
+        for token, weight in self._weighted_ids(section):
+            if len(body) == room:
+                near = after_comma and room - after_comma < COMMA_BACKTRACK and token != self._comma
+                cut = after_comma if near else room
+                yield body[:cut]
+                body, after_comma = body[cut:], 0
+            body.append((token, weight))
+            after_comma = len(body) if token == self._comma else after_comma
+        yield body
+
+    def _weighted_ids(self, section: Section) -> Iterator[tuple[int, float]]:
+        return ((token, part.weight) for part in section for token in self.encode(part.text))
+
+    def _chunk(self, body: Sequence[tuple[int, float]], pad_id: int) -> Chunk:
+        fill = self.length - 2 - len(body)
+        ids = (self.start_id, *(token for token, _ in body), self.end_id, *(pad_id,) * fill)
+        return Chunk(ids, (1.0, *(weight for _, weight in body), *(1.0,) * (fill + 1)))
+
+
+def clip_merges() -> list[tuple[str, str]]:
+    """The byte-pair merges of CLIP's vocabulary, from the file that is part of this package."""
+    file = resources.files("webui.prompt") / "data" / "bpe_simple_vocab_16e6.txt.gz"
+    with file.open("rb") as raw, gzip.open(raw, "rt", encoding="utf-8") as lines:
+        return [_pair(line.rstrip("\n")) for line in islice(lines, 1, CLIP_MERGES + 1)]  # the first is a heading
+
+
+def byte_letters() -> list[str]:
+    """GPT-2's 256 printable letters for bytes, in CLIP's order: bytes that print themselves, then all others."""
+    plain = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    return [chr(byte) for byte in plain] + [chr(256 + index) for index in range(256 - len(plain))]
+
+
+def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
+    left, right = merge.split(" ") if isinstance(merge, str) else merge
+    return left, right
+
+
+def _byte_pairs(vocab: Mapping[str, int], merges: Iterable[tuple[str, str]]) -> BytePairs:
+    pairs = BytePairs(BPE(vocab=dict(vocab), merges=list(merges), end_of_word_suffix="</w>"))
+    words = Split(Regex(_WORD), behavior="removed", invert=True)
+    pairs.pre_tokenizer = Steps([words, ByteLevel(add_prefix_space=False, use_regex=False)])
+    return pairs
+
+
+def _cleaned(text: str) -> str:
+    """One Unicode form, single spaces, lower case."""
+    return _SPACES.sub(" ", unicodedata.normalize("NFC", text)).strip().lower()

@@ -1,0 +1,216 @@
+"""Feeds the engine, one job at a time, and writes what it tells into the ledger."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import secrets
+import threading
+from concurrent.futures import CancelledError, Future
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from webui.engine.interface import EngineFactory, EngineLike
+from webui.images.infotext import infotext_for
+from webui.runtime.hashes import Hashes
+from webui.runtime.inputs import Inputs
+from webui.runtime.ledger import Ledger
+from webui.runtime.outputs import Outputs
+from webui.runtime.prepare import Models
+from webui.runtime.records import SavedImage
+from webui.schema.errors import AtelierError, DiskError
+from webui.schema.events import Done, Event, Failed, ImageReady, Note, Preview, Progress, Stage, Started
+from webui.schema.requests import Request, parse_request
+from webui.schema.results import ImageInfo, JobView, ModelInfo
+
+log = logging.getLogger(__name__)
+LONGEST_HASH = 60.0
+
+
+@dataclass
+class _Run:
+    """The job that the engine has now."""
+
+    view: JobView
+    request: Request
+    model: ModelInfo
+    hashing: Future[ModelInfo] | None
+    preview: bytes = b""
+    previews: int = 0
+    notes: tuple[str, ...] = ()
+    images: tuple[ImageInfo, ...] = ()
+    unsaved: DiskError | None = None
+    over: threading.Event = field(default_factory=threading.Event)
+
+
+class Runner:
+    """One thread that hands over jobs; the engine's own thread brings its events."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        engine: EngineFactory,
+        models: Models,
+        hashes: Hashes,
+        inputs: Inputs,
+        outputs: Outputs,
+    ) -> None:
+        self._ledger = ledger
+        self._models = models
+        self._hashes = hashes
+        self._inputs = inputs
+        self._outputs = outputs
+        self._run: _Run | None = None
+        self.engine: EngineLike = engine(self._on_event)
+        self._thread = threading.Thread(target=self._feed, daemon=True, name="runner")
+
+    def start(self) -> None:
+        """Start the engine and hand over the first job."""
+        self.engine.start()
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the engine. The ledger must be closed before, so that no further job is handed over."""
+        self.engine.stop()
+        run = self._run
+        if run is not None:
+            run.over.set()
+        self._thread.join(timeout=5)
+
+    def preview(self, job_id: str) -> tuple[int, bytes] | None:
+        """(number, JPEG) of the job's latest preview, while it runs and until the next job."""
+        run = self._run
+        return (run.previews, run.preview) if run is not None and run.view.id == job_id and run.previews else None
+
+    def _feed(self) -> None:
+        while (view := self._ledger.claim()) is not None:
+            try:
+                run = self._prepare(view)
+                self._hand_over(run)
+            except AtelierError as error:
+                self._ledger.finish(view.id, "failed", error=error.to_json())
+            except Exception:
+                log.exception("job %s was not handed over", view.id)
+                fault = AtelierError("The job could not be handed to the engine.", "The server's log says why.")
+                self._ledger.finish(view.id, "failed", error=fault.to_json())
+            else:
+                run.over.wait()
+
+    def _prepare(self, view: JobView) -> _Run:
+        request = parse_request(view.request)
+        model = self._models.find(request.model)
+        return _Run(view, request, model, self._hashes.complete(model))
+
+    def _hand_over(self, run: _Run) -> None:
+        images = {ref.sha256: self._inputs.read(ref) for ref in run.request.image_refs}
+        if not self.engine.ready:
+            self._ledger.change(run.view.id, message=self.engine.message)
+        self._run = run
+        self.engine.submit(run.view.id, run.request, images)
+        # a stop that came before the engine had the job was not heard by it
+        if self._ledger.shall_stop(run.view.id):
+            self.engine.cancel(run.view.id, "interrupt")
+
+    def _on_event(self, event: Event, blob: bytes | None) -> None:
+        run = self._run
+        if run is None or run.view.id != event.job_id or run.over.is_set():
+            return
+        try:
+            self._take(run, event, blob)
+        except Exception:
+            log.exception("an event of job %s was not understood: %s", event.job_id, event.type)
+            fault = AtelierError("What the engine sent could not be used.", "The server's log says why.")
+            self._ledger.finish(event.job_id, "failed", error=fault.to_json())
+            self.engine.cancel(event.job_id, "interrupt")
+        finally:
+            if isinstance(event, (Done, Failed)):
+                run.over.set()
+
+    def _take(self, run: _Run, event: Event, blob: bytes | None) -> None:
+        match event:
+            case Started():
+                self._ledger.change(run.view.id, message="")
+            case Stage():
+                self._ledger.change(run.view.id, message=event.message)
+            case Progress():
+                self._take_progress(event)
+            case Preview():
+                run.preview, run.previews = blob or b"", run.previews + 1
+                self._ledger.change(run.view.id, preview=run.previews)
+            case ImageReady():
+                self._take_image(run, event, blob or b"")
+            case Note():
+                self._note(run, event.message)
+            case Done():
+                self._end(run, event)
+            case Failed():
+                self._ledger.finish(run.view.id, "failed", error=event.error)
+
+    def _take_progress(self, event: Progress) -> None:
+        stopping = self._ledger.shall_stop(event.job_id)
+        self._ledger.change(
+            event.job_id,
+            step=event.step,
+            steps=event.steps,
+            image=event.image,
+            fraction=event.fraction,
+            eta_seconds=event.eta_seconds,
+            message="stopping" if stopping else "",
+        )
+
+    def _take_image(self, run: _Run, event: ImageReady, pixels: bytes) -> None:
+        """Save first, then list, then tell: a picture that a view names is on the disk."""
+        image = Image.frombytes("RGB", (event.width, event.height), pixels)
+        text = infotext_for(run.request, self._model(run), event.seed, event.subseed, event.infotext)
+        path = self._save(run, event, image, text)
+        if path is None:
+            return
+        info = ImageInfo(
+            id=secrets.token_hex(16),
+            job_id=event.job_id,
+            index=event.index,
+            seed=event.seed,
+            width=event.width,
+            height=event.height,
+            infotext=text,
+        )
+        self._outputs.register(SavedImage(info, run.view.owner, path))
+        run.images += (info,)
+        self._ledger.change(run.view.id, images=run.images)
+
+    def _model(self, run: _Run) -> ModelInfo:
+        """The model with its hash, unless that takes far longer than drawing with it."""
+        if run.hashing is not None:
+            with contextlib.suppress(TimeoutError, CancelledError):
+                run.model = run.hashing.result(LONGEST_HASH)
+            run.hashing = None
+        return run.model
+
+    def _save(self, run: _Run, event: ImageReady, image: Image.Image, text: str) -> Path | None:
+        """The picture's file; a note, and a file that lasts as long as the server, when the disk refuses."""
+        try:
+            return self._outputs.save(run.view.kind, image, text, event.seed)
+        except DiskError as error:
+            run.unsaved = error
+        try:
+            path = self._outputs.keep_aside(image, text, event.seed)
+        except DiskError:
+            self._note(run, f"Picture {event.index + 1} is lost: {run.unsaved.message}")
+            return None
+        message = f"Picture {event.index + 1}: {run.unsaved.message} Download it before the server is stopped."
+        self._note(run, message)
+        return path
+
+    def _note(self, run: _Run, message: str) -> None:
+        run.notes += (message,)
+        self._ledger.change(run.view.id, notes=run.notes)
+
+    def _end(self, run: _Run, event: Done) -> None:
+        if run.unsaved is not None:
+            self._ledger.finish(run.view.id, "failed", error=run.unsaved.to_json(), seconds=event.seconds)
+        elif event.interrupted:
+            self._ledger.finish(run.view.id, "interrupted", seconds=event.seconds)
+        else:
+            self._ledger.finish(run.view.id, "done", seconds=event.seconds, fraction=1.0)

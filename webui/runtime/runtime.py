@@ -1,0 +1,78 @@
+"""The one object that the web process is built around. Everything else is handed a part of it."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from webui.checkpoints.catalogue import Catalogue
+from webui.engine.interface import EngineFactory, EngineLike
+from webui.runtime.database import Database
+from webui.runtime.folder_lock import FolderLock
+from webui.runtime.hashes import Hashes
+from webui.runtime.inputs import Inputs
+from webui.runtime.jobs import Jobs
+from webui.runtime.ledger import Ledger
+from webui.runtime.outputs import Outputs
+from webui.runtime.prepare import Models
+from webui.runtime.records import Records
+from webui.runtime.runner import Runner
+from webui.runtime.settings import Settings
+from webui.schema.resolve import default_model
+
+
+class Runtime:
+    """Jobs, pictures in and out, and models of one server, with the engine that draws.
+
+    models: the checkpoints at hand; None: those below `settings.models_dir`.
+
+    Raises:
+        FolderInUse: another server uses the data folder. DiskError: it cannot be used.
+    """
+
+    def __init__(self, settings: Settings, engine: EngineFactory, models: Models | None = None) -> None:
+        self.settings = settings
+        self.catalogue: Models = models or Catalogue(settings.models_dir)
+        self._lock = FolderLock(settings.data_dir)
+        try:
+            self._open(engine)
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def _open(self, engine: EngineFactory) -> None:
+        settings = self.settings
+        self._database = Database(settings.database)
+        records = Records(self._database)
+        self.inputs = Inputs(settings.inputs_dir)
+        self.outputs = Outputs(settings.output_dir.resolve(), records)
+        self._ledger = Ledger(records, settings.max_queued, settings.max_queued_per_owner)
+        self._hashes = Hashes(self.catalogue, records)
+        self._runner = Runner(self._ledger, engine, self.catalogue, self._hashes, self.inputs, self.outputs)
+        self.jobs = Jobs(self._ledger, self._runner, self.catalogue, self.inputs, settings.default_model)
+        self._runner.start()
+
+    @property
+    def engine(self) -> EngineLike:
+        """The engine, to be asked whether it is ready."""
+        return self._runner.engine
+
+    @property
+    def default_model(self) -> str:
+        """The model that a request without one means. Raises NotFound when there is no usable model."""
+        return default_model(self.catalogue.list(), self.settings.default_model)
+
+    def close(self) -> None:
+        """Stop the engine. A running job counts as interrupted; jobs that wait go on at the next start."""
+        self._ledger.close()
+        self._hashes.close()
+        self._runner.stop()
+        self.outputs.close()
+        self._database.close()
+        self._lock.release()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,36 @@
+"""What is fixed when the server starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Settings(BaseModel):
+    """Where things live, and the limits of the queue.
+
+    models_dir: holds Stable-diffusion/ and its sisters; output_dir: pictures made; data_dir: the program's own data.
+    default_model: what a request without a model means; empty: `FIRST_CHOICE` where it is there, else the first usable.
+    max_queued, max_queued_per_owner: how many jobs may wait, in all and of one owner.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    models_dir: Path = Path("models")
+    output_dir: Path = Path("outputs")
+    data_dir: Path = Path("data")
+    device: str = "auto"
+    dtype: str = "auto"
+    default_model: str = ""
+    max_queued: int = Field(500, ge=1)
+    max_queued_per_owner: int = Field(200, ge=1)
+
+    @property
+    def inputs_dir(self) -> Path:
+        """Pictures that requests start from."""
+        return self.data_dir / "inputs"
+
+    @property
+    def database(self) -> Path:
+        """Records of jobs and pictures."""
+        return self.data_dir / "atelier.db"

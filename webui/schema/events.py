@@ -1,0 +1,94 @@
+"""What an engine tells while a job runs. Events cross the process boundary as JSON, pixels beside them as bytes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    job_id: str
+
+
+class Started(_Event):
+    """The engine took the job up."""
+
+    type: Literal["started"] = "started"
+
+
+class Stage(_Event):
+    """What the engine does now, in words: "loading toybox", "decoding"."""
+
+    type: Literal["stage"] = "stage"
+    message: str
+
+
+class Progress(_Event):
+    """How far the job is. `fraction` is of the whole job, 0 to 1; `step` of `steps` counts within the present pass.
+
+    `step_seconds`: the median time of a step so far; `eta_seconds`: what the rest of the job will take.
+    """
+
+    type: Literal["progress"] = "progress"
+    step: int
+    steps: int
+    image: int
+    images: int
+    fraction: float
+    eta_seconds: float | None = None
+
+
+class Preview(_Event):
+    """A rough JPEG of what is being drawn; the bytes travel beside the event."""
+
+    type: Literal["preview"] = "preview"
+    image: int
+    width: int
+    height: int
+
+
+class ImageReady(_Event):
+    """A finished picture: raw RGB bytes (h w 3) travel beside the event."""
+
+    type: Literal["image"] = "image"
+    index: int
+    seed: int
+    subseed: int
+    width: int
+    height: int
+    prompt: str
+    negative_prompt: str
+    infotext: dict[str, Any] = Field(default_factory=dict)
+
+
+class Note(_Event):
+    """A warning that the user shall see under the picture."""
+
+    type: Literal["note"] = "note"
+    message: str
+
+
+class Done(_Event):
+    """The job ended: all pictures made, or stopped by its owner (`interrupted`)."""
+
+    type: Literal["done"] = "done"
+    interrupted: bool = False
+    seconds: float = 0.0
+
+
+class Failed(_Event):
+    """The job ended with an error (`AtelierError.to_json`)."""
+
+    type: Literal["failed"] = "failed"
+    error: dict[str, str]
+
+
+Event = Annotated[Started | Stage | Progress | Preview | ImageReady | Note | Done | Failed, Field(discriminator="type")]
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Event)
+
+
+def parse_event(data: dict[str, Any]) -> Any:
+    """The event that a JSON object describes."""
+    return _ADAPTER.validate_python(data)

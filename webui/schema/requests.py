@@ -1,0 +1,295 @@
+"""Requests are frozen values. Whoever wants a change makes a copy: `request.model_copy(update={"seed": 2})`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from webui.schema.errors import BadRequest
+from webui.schema.fields import parameter
+from webui.schema.names import SAMPLER_NAMES, SCHEDULE_NAMES, canonical_sampler, canonical_schedule
+
+MAX_SEED = 2**32 - 1
+MAX_SIDE = 8192
+MAX_PIXELS = 16_777_216
+RESIZE_MODES = ("Just resize", "Crop and resize", "Resize and fill")
+MASKED_CONTENTS = ("fill", "original", "latent noise", "latent nothing")
+INPAINT_AREAS = ("Whole picture", "Only masked")
+LATENT_UPSCALERS = (
+    "Latent", "Latent (antialiased)", "Latent (bicubic)", "Latent (bicubic antialiased)", "Latent (nearest)",
+    "Latent (nearest-exact)",
+)  # fmt: skip
+IMAGE_UPSCALERS = ("Lanczos", "Nearest")
+UPSCALERS = LATENT_UPSCALERS + IMAGE_UPSCALERS
+
+
+class ImageRef(BaseModel):
+    """A picture that was handed in before: the sha256 of the file `data/inputs/<sha256>.png`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+
+
+class Generation(BaseModel):
+    """What every picture-making request has. Unknown fields are refused by name."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    kind: str
+
+    prompt: str = parameter("", title="Prompt", help="What the picture shows.", group="prompt", max_length=20_000)
+    negative_prompt: str = parameter(
+        "", title="Negative prompt", help="What the picture shall not show.", group="prompt", max_length=20_000
+    )
+    sampler: str = parameter(
+        "DPM++ 2M", title="Sampling method", help="How the noise is removed, step by step.", group="sampling",
+        infotext="Sampler", choices=SAMPLER_NAMES,
+    )  # fmt: skip
+    scheduler: str = parameter(
+        "Automatic", title="Schedule type", help="How the noise levels are spaced; Automatic suits the sampler.",
+        group="sampling", infotext="Schedule type", choices=SCHEDULE_NAMES,
+    )  # fmt: skip
+    steps: int = parameter(
+        20, title="Sampling steps", help="More steps: slower and finer.", group="sampling", infotext="Steps", step=1,
+        ge=1, le=1000,
+    )  # fmt: skip
+    width: int | None = parameter(
+        None,
+        title="Width",
+        help="In pixels; empty means the model's own size.",
+        group="size",
+        step=8,
+        ge=16,
+        le=MAX_SIDE,
+    )
+    height: int | None = parameter(
+        None,
+        title="Height",
+        help="In pixels; empty means the model's own size.",
+        group="size",
+        step=8,
+        ge=16,
+        le=MAX_SIDE,
+    )
+    n_iter: int = parameter(
+        1, title="Batch count", help="How many batches, one after another.", group="batch", step=1, ge=1, le=100
+    )
+    batch_size: int = parameter(
+        1, title="Batch size", help="How many pictures at once.", group="batch", step=1, ge=1, le=16
+    )
+    cfg_scale: float = parameter(
+        7.0, title="CFG scale", help="How strongly the prompt pulls; 1 = off, twice as fast.", group="guidance",
+        infotext="CFG scale", step=0.5, ge=1, le=30,
+    )  # fmt: skip
+    cfg_rescale: float = parameter(
+        0.0, title="CFG rescale", help="Tames the contrast of a high CFG scale; 0 = off.", group="guidance",
+        infotext="CFG rescale", step=0.05, ge=0, le=1,
+    )  # fmt: skip
+    seed: int = parameter(
+        -1, title="Seed", help="The same seed gives the same picture; -1 = random.", group="seed", infotext="Seed",
+        step=1, ge=-1, le=MAX_SEED,
+    )  # fmt: skip
+    subseed: int = parameter(
+        -1, title="Variation seed", help="The seed that is mixed in; -1 = random.", group="seed",
+        infotext="Variation seed", step=1, ge=-1, le=MAX_SEED,
+    )  # fmt: skip
+    subseed_strength: float = parameter(
+        0.0, title="Variation strength", help="How much of the variation seed is mixed in; 0 = none.", group="seed",
+        infotext="Variation seed strength", step=0.01, ge=0, le=1,
+    )  # fmt: skip
+    clip_skip: int = parameter(
+        1, title="Clip skip", help="2 takes the text encoder's last layer but one.", group="advanced",
+        infotext="Clip skip", step=1, ge=1, le=12,
+    )  # fmt: skip
+    eta: float | None = parameter(
+        None, title="Eta", help="Fresh noise per step (DDIM, ancestral, SDE); empty means the sampler's own.",
+        group="advanced", infotext="Eta", step=0.01, ge=0, le=1,
+    )  # fmt: skip
+    s_churn: float = parameter(
+        0.0, title="Sigma churn", help="Karras et al. 2022, Algorithm 2; 0 = off.", group="advanced",
+        infotext="Sigma churn", step=0.01, ge=0, le=100,
+    )  # fmt: skip
+    s_tmin: float = parameter(
+        0.0, title="Sigma tmin", help="Churn only above this sigma.", group="advanced", infotext="Sigma tmin",
+        step=0.01, ge=0, le=1000,
+    )  # fmt: skip
+    s_tmax: float | None = parameter(
+        None, title="Sigma tmax", help="Churn only below this sigma; empty means no limit.", group="advanced",
+        infotext="Sigma tmax", step=0.01, ge=0, le=1000,
+    )  # fmt: skip
+    s_noise: float = parameter(
+        1.0, title="Sigma noise", help="How strong the fresh noise is.", group="advanced", infotext="Sigma noise",
+        step=0.001, ge=0, le=2,
+    )  # fmt: skip
+    model: str = parameter(
+        "", title="Model", help="A file under models/Stable-diffusion; empty means the default.", group="advanced"
+    )
+    ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
+
+    @field_validator("sampler")
+    @classmethod
+    def _known_sampler(cls, name: str) -> str:
+        return canonical_sampler(name)
+
+    @field_validator("scheduler")
+    @classmethod
+    def _known_schedule(cls, name: str) -> str:
+        return canonical_schedule(name)
+
+    @model_validator(mode="after")
+    def _not_too_large(self) -> Self:
+        if self.width and self.height and self.width * self.height > MAX_PIXELS:
+            raise ValueError(f"{self.width}x{self.height} is over {MAX_PIXELS} pixels: make width or height smaller")
+        return self
+
+    @property
+    def image_refs(self) -> tuple[ImageRef, ...]:
+        """The pictures this request needs."""
+        return ()
+
+
+class Txt2Img(Generation):
+    """A picture from words."""
+
+    kind: Literal["txt2img"] = "txt2img"
+    enable_hr: bool = parameter(
+        False, title="Hires. fix", help="Draw small, enlarge, draw again with more detail.", group="hires"
+    )
+    hr_scale: float = parameter(
+        2.0, title="Upscale by", help="How much larger the second pass is.", group="hires", infotext="Hires upscale",
+        step=0.05, ge=1, le=4,
+    )  # fmt: skip
+    hr_upscaler: str = parameter(
+        "Latent", title="Upscaler", help="Latent ones redraw more and want a higher denoising strength.",
+        group="hires", infotext="Hires upscaler", choices=UPSCALERS,
+    )  # fmt: skip
+    hr_steps: int = parameter(
+        0, title="Hires steps", help="0 = as many as the first pass.", group="hires", infotext="Hires steps", step=1,
+        ge=0, le=1000,
+    )  # fmt: skip
+    denoising_strength: float = parameter(
+        0.7, title="Denoising strength", help="Hires pass: 0 keeps the enlarged picture, 1 draws it anew.",
+        group="hires", infotext="Denoising strength", step=0.01, ge=0, le=1,
+    )  # fmt: skip
+
+    @field_validator("hr_upscaler")
+    @classmethod
+    def _known_upscaler(cls, name: str) -> str:
+        return _one_of("upscaler", name, UPSCALERS)
+
+    @model_validator(mode="after")
+    def _hires_not_too_large(self) -> Self:
+        if self.enable_hr and self.width and self.height and self.width * self.height * self.hr_scale**2 > MAX_PIXELS:
+            raise ValueError(f"the hires pass is over {MAX_PIXELS} pixels: lower 'Upscale by'")
+        return self
+
+
+class Img2Img(Generation):
+    """A picture from words and a picture. Size empty: the picture's own."""
+
+    kind: Literal["img2img", "inpaint"] = "img2img"
+    init_image: ImageRef
+    denoising_strength: float = parameter(
+        0.75, title="Denoising strength", help="0 keeps the picture, 1 draws it anew.", group="image",
+        infotext="Denoising strength", step=0.01, ge=0, le=1,
+    )  # fmt: skip
+    resize_mode: str = parameter(
+        "Just resize", title="Resize mode", help="When the picture has another shape than the size asked for.",
+        group="image", choices=RESIZE_MODES, infotext="Resize mode",
+    )  # fmt: skip
+
+    @field_validator("resize_mode")
+    @classmethod
+    def _known_resize_mode(cls, name: str) -> str:
+        return _one_of("resize mode", name, RESIZE_MODES)
+
+    @property
+    def image_refs(self) -> tuple[ImageRef, ...]:
+        return (self.init_image,)
+
+
+class Inpaint(Img2Img):
+    """Repaint the white part of a mask."""
+
+    kind: Literal["inpaint"] = "inpaint"
+    mask: ImageRef
+    mask_blur: int = parameter(
+        4, title="Mask blur", help="In pixels: how soft the rim of the mask is.", group="mask", infotext="Mask blur",
+        step=1, ge=0, le=64,
+    )  # fmt: skip
+    mask_invert: bool = parameter(
+        False, title="Inpaint not masked", help="Repaint what is not under the mask.", group="mask"
+    )
+    masked_content: str = parameter(
+        "original", title="Masked content", help="What stands under the mask before drawing starts.", group="mask",
+        choices=MASKED_CONTENTS, infotext="Masked content",
+    )  # fmt: skip
+    inpaint_area: str = parameter(
+        "Whole picture", title="Inpaint area", help="Only masked: the region alone is drawn, at the full size.",
+        group="mask", choices=INPAINT_AREAS, infotext="Inpaint area",
+    )  # fmt: skip
+    padding: int = parameter(
+        32, title="Only masked padding", help="In pixels: how much around the mask is seen.", group="mask",
+        infotext="Masked area padding", step=4, ge=0, le=256,
+    )  # fmt: skip
+
+    @field_validator("masked_content")
+    @classmethod
+    def _known_content(cls, name: str) -> str:
+        return _one_of("masked content", name, MASKED_CONTENTS)
+
+    @field_validator("inpaint_area")
+    @classmethod
+    def _known_area(cls, name: str) -> str:
+        return _one_of("inpaint area", name, INPAINT_AREAS)
+
+    @property
+    def image_refs(self) -> tuple[ImageRef, ...]:
+        return (self.init_image, self.mask)
+
+
+Request = Txt2Img | Img2Img | Inpaint
+REQUESTS: dict[str, type[Txt2Img] | type[Img2Img] | type[Inpaint]] = {
+    "txt2img": Txt2Img,
+    "img2img": Img2Img,
+    "inpaint": Inpaint,
+}
+
+
+def parse_request(data: dict[str, Any]) -> Request:
+    """The request that a JSON object describes; its `kind` says which.
+
+    Raises:
+        BadRequest: names each field that is wrong, and why.
+    """
+    kind = data.get("kind")
+    if not isinstance(kind, str) or kind not in REQUESTS:
+        raise BadRequest(f"There is no request of kind {kind!r}.", f"Known kinds: {', '.join(REQUESTS)}.")
+    try:
+        return REQUESTS[kind].model_validate(data)
+    except ValidationError as error:
+        raise BadRequest(describe_validation(error, REQUESTS[kind])) from None
+
+
+def describe_validation(error: ValidationError, model: type[BaseModel]) -> str:
+    """One readable sentence for each field that broke its declaration."""
+    return "; ".join(_describe_one(item, model) for item in error.errors(include_url=False, include_context=False))
+
+
+def _describe_one(item: Any, model: type[BaseModel]) -> str:
+    name = ".".join(str(part) for part in item["loc"])
+    field = model.model_fields.get(str(item["loc"][0])) if item["loc"] else None
+    label = field.title if field is not None and field.title else name
+    message = str(item["msg"]).removeprefix("Value error, ")
+    if item["type"] == "extra_forbidden":
+        return f"unknown field {name!r}"
+    given = item.get("input")
+    short = isinstance(given, (int, float)) or (isinstance(given, str) and len(given) < 60)
+    seen = f" (got {given!r})" if short else ""
+    return f"{label}: {message}{seen}" if label else message
+
+
+def _one_of(what: str, name: str, known: tuple[str, ...]) -> str:
+    if name not in known:
+        raise ValueError(f"unknown {what} {name!r}; choose one of: {', '.join(known)}")
+    return name

@@ -1,0 +1,74 @@
+"""What a request leaves open is fixed once, at submission, so that its record can make the picture again."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from webui.schema.errors import BadRequest, NotFound
+from webui.schema.requests import MAX_PIXELS, MAX_SEED, MAX_SIDE, Request, Txt2Img
+from webui.schema.results import ModelInfo
+
+FIRST_CHOICE = "toybox"
+
+
+def resolve(request: Request, *, model: str, native_size: int, init_size: tuple[int, int] | None = None) -> Request:
+    """Fix seeds, model and size.
+
+    model: the name to write down; native_size: the model's own side in pixels; init_size: (width, height) of the
+    picture an img2img request starts from, whose size is kept where the request names none.
+
+    Raises:
+        BadRequest: when the picture would be too large, at the size it starts from or after the hires pass.
+    """
+    own_width, own_height = init_size or (native_size, native_size)
+    width, height = request.width or own_width, request.height or own_height
+    _check_size(width, height)
+    if isinstance(request, Txt2Img) and request.enable_hr:
+        _check_size(int(width * request.hr_scale), int(height * request.hr_scale))
+    fixed = {
+        "model": model,
+        "seed": random_seed() if request.seed < 0 else request.seed,
+        "subseed": random_seed() if request.subseed < 0 else request.subseed,
+        "width": width,
+        "height": height,
+    }
+    return request.model_copy(update=fixed)
+
+
+def default_model(models: Sequence[ModelInfo], wanted: str = "") -> str:
+    """The name of the model that a request without one means.
+
+    wanted: from the settings; empty: `FIRST_CHOICE` where it is there, else the first one that can be used.
+
+    Raises:
+        NotFound: there is no usable model.
+    """
+    if wanted:
+        return wanted
+    names = [info.name for info in models if not info.error]
+    if not names:
+        raise NotFound(
+            "There is no usable model.", "Put a .safetensors checkpoint into models/Stable-diffusion and try again."
+        )
+    return FIRST_CHOICE if FIRST_CHOICE in names else names[0]
+
+
+def image_seeds(request: Request, index: int) -> tuple[int, int]:
+    """(seed, subseed) of the index-th picture: seed + i, or, with a variation seed in use, subseed + i."""
+    if request.subseed_strength > 0:
+        return request.seed, (request.subseed + index) % (MAX_SEED + 1)
+    return (request.seed + index) % (MAX_SEED + 1), request.subseed
+
+
+def random_seed() -> int:
+    """A fresh seed from the operating system: nobody's stream of random numbers is touched."""
+    return random.SystemRandom().randint(0, MAX_SEED)
+
+
+def _check_size(width: int, height: int) -> None:
+    if width > MAX_SIDE or height > MAX_SIDE or width * height > MAX_PIXELS:
+        raise BadRequest(
+            f"The picture would be {width}x{height} pixels; the limit is {MAX_SIDE} a side and {MAX_PIXELS} in all.",
+            "Set a smaller width and height.",
+        )

@@ -1,0 +1,74 @@
+"""What a job gave: its pictures, its notes, its error."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+State = Literal["queued", "running", "done", "failed", "interrupted"]
+FINAL_STATES: frozenset[str] = frozenset({"done", "failed", "interrupted"})
+
+
+class ImageInfo(BaseModel):
+    """One saved picture. `id` is what faces show and ask for; the path never leaves the server."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    job_id: str
+    index: int
+    seed: int
+    width: int
+    height: int
+    infotext: str
+
+
+class JobView(BaseModel):
+    """A job as its owner sees it: the record, never a handle."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    id: str
+    owner: str
+    kind: str
+    state: State
+    request: dict[str, Any]
+    created: float
+    started: float | None = None
+    finished: float | None = None
+    position: int | None = None
+    message: str = ""
+    step: int = 0
+    steps: int = 0
+    image: int = 0
+    image_count: int = 1
+    fraction: float = 0.0
+    eta_seconds: float | None = None
+    preview: int = 0
+    cursor: int = 0
+    images: tuple[ImageInfo, ...] = ()
+    notes: tuple[str, ...] = ()
+    error: dict[str, str] | None = None
+    seconds: float | None = None
+
+    @property
+    def finished_for_good(self) -> bool:
+        return self.state in FINAL_STATES
+
+
+class ModelInfo(BaseModel):
+    """A checkpoint as the page lists it. `error` says why it cannot be used."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    name: str
+    file: str
+    family: str = ""
+    native_size: int = 512
+    bytes: int = 0
+    sha256: str | None = None
+    hint: str = ""
+    examples: tuple[str, ...] = ()
+    error: str = ""
+
+    @property
+    def short_hash(self) -> str | None:
+        return self.sha256[:10] if self.sha256 else None

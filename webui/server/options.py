@@ -1,0 +1,108 @@
+"""The options of the server, and those that every command shares."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import webui
+
+ROOT = Path(webui.__file__).resolve().parent.parent
+PORT = 7860
+DEVICES = "auto, cpu, cuda, cuda:1, mps"
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True)
+class ServeOptions:
+    """What the user asked for."""
+
+    listen: str | None
+    port: int
+    share: bool
+    share_required: bool
+    share_server: str | None
+    share_certificate: Path | None
+    share_insecure: bool
+    auth: tuple[str, ...]
+    auth_file: Path | None
+    no_auth: bool
+    allowed_host: tuple[str, ...]
+    models_dir: Path
+    output_dir: Path
+    data_dir: Path
+    device: str
+    dtype: str
+    default_model: str
+    open_browser: bool
+
+    @property
+    def exposed(self) -> bool:
+        """Whether others than this machine's users can reach the server."""
+        return self.share or self.share_required or self.listen is not None
+
+    @classmethod
+    def of(cls, parsed: argparse.Namespace) -> ServeOptions:
+        given: dict[str, Any] = {name: getattr(parsed, name) for name in cls.__dataclass_fields__}
+        return cls(**{**given, "auth": tuple(parsed.auth), "allowed_host": tuple(parsed.allowed_host)})
+
+
+def add_serve_options(parser: argparse.ArgumentParser) -> None:
+    _add_network(parser.add_argument_group("network"))
+    _add_login(parser.add_argument_group("login"))
+    folders = parser.add_argument_group("folders and device")
+    add_common_options(folders)
+    folders.add_argument(
+        "--data-dir", type=Path, default=ROOT / "data", metavar="DIR", help="the program's own data (default: data)"
+    )
+    folders.add_argument("--default-model", default="", metavar="NAME", help="what a request that names no model means")
+    parser.add_argument("--open-browser", action="store_true", help="open the page when it is ready")
+
+
+def add_common_options(parser: argparse._ActionsContainer) -> None:
+    """Folders and device: of every command."""
+    parser.add_argument(
+        "--models-dir", type=Path, default=ROOT / "models", metavar="DIR",
+        help="holds Stable-diffusion and its sisters (default: models)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--output-dir", type=Path, default=ROOT / "outputs", metavar="DIR",
+        help="where pictures are saved (default: outputs)",
+    )  # fmt: skip
+    parser.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
+    parser.add_argument("--dtype", default="auto", choices=DTYPES, help="number format of the models (default: auto)")
+
+
+def _add_network(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--listen", nargs="?", const="0.0.0.0", metavar="ADDRESS",
+        help="be reachable from other machines, at all addresses of this one or at the one given",
+    )  # fmt: skip
+    group.add_argument(
+        "--port", type=int, default=PORT, help=f"a taken one is replaced by the next free one (default: {PORT})"
+    )
+    group.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME",
+        help="a further name under which the server is reached, for example that of a proxy; may be repeated",
+    )  # fmt: skip
+    group.add_argument("--share", action="store_true", help="a public Gradio link, for a week at most")
+    group.add_argument(
+        "--share-required", action="store_true", help="as --share; end with exit code 3 where there can be no link"
+    )
+    group.add_argument("--share-server", metavar="HOST:PORT", help="a tunnel server of your own instead of Gradio's")
+    group.add_argument("--share-certificate", type=Path, metavar="FILE", help="the authority of that server")
+    group.add_argument("--share-insecure", action="store_true", help="do without encryption to that server")
+
+
+def _add_login(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--auth", action="append", default=[], metavar="USER:PASSWORD",
+        help="who may log in; may be repeated, or hold several with commas between. Other users of this machine can "
+        "read it: a file or the variable ATELIER_AUTH is better",
+    )  # fmt: skip
+    group.add_argument("--auth-file", type=Path, metavar="FILE", help="a file of user:password lines")
+    group.add_argument(
+        "--no-auth", action="store_true", help="no login even where others can reach the server: anybody may use it"
+    )

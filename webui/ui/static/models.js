@@ -1,0 +1,52 @@
+// What the chosen model can draw: its friendly line, prompts to click, its own size.
+atelier.models = (() => {
+  const KEY = "atelier/model";
+  let list = [];
+  let first = "";
+
+  /** Reads the list again and says which model shall be chosen: the present one, the last one used, or the default. */
+  async function open(name) {
+    try {
+      const answer = await atelier.api("/api/v1/models");
+      list = answer.models;
+      first = answer.default ?? list.find((model) => !model.error)?.name ?? "";
+    } catch (problem) {
+      atelier.say("result", problem);
+    }
+    const wanted = [name, atelier.session.get(KEY), atelier.local.get(KEY), first];
+    const choice = wanted.find((candidate) => list.some((model) => model.name === candidate)) ?? "";
+    choose(choice);
+    return [choice];
+  }
+
+  async function choose(name) {
+    const model = list.find((candidate) => candidate.name === name);
+    if (!model) return;
+    atelier.session.set(KEY, name);
+    atelier.local.set(KEY, name);
+    await atelier.appears("#a-hint");
+    draw(model);
+  }
+
+  function draw(model) {
+    const part = (name) => atelier.find(`#a-hint .a-${name}`);
+    part("hint-text").textContent = model.hint || "";
+    part("hint-problem").textContent = model.error || "";
+    part("examples").replaceChildren(...model.examples.map(example));
+    atelier.find("#a-hint").hidden = false;
+    for (const input of document.querySelectorAll("[id$='-width'] input, [id$='-height'] input")) {
+      input.placeholder = input.closest("[id^='txt2img']") ? `auto (${model.native_size})` : "auto";
+    }
+  }
+
+  function example(prompt) {
+    const use = () => {
+      const tab = atelier.tabs.current() === "gallery" ? "txt2img" : atelier.tabs.current();
+      atelier.form.fill(tab, { prompt });
+      atelier.tabs.open(tab);
+    };
+    return atelier.el("button", { class: "a-chip a-example", title: "Use this prompt", onclick: use }, prompt);
+  }
+
+  return { open, choose };
+})();

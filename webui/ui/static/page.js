@@ -1,0 +1,60 @@
+// Which tab is open, light or dark, and the start.
+atelier.tabs = (() => {
+  const NAMES = ["txt2img", "img2img", "inpaint", "gallery"];
+  const KEY = "atelier/tab";
+  const button = (name) => document.getElementById(`tab-${name}-button`);
+
+  const current = () => NAMES.find((name) => button(name)?.getAttribute("aria-selected") === "true") ?? "txt2img";
+  const open = (name) => button(name)?.click();
+
+  /** Gradio drew another tab: what was said of placeholders holds there too. */
+  function changed() {
+    atelier.session.set(KEY, current());
+  }
+
+  function restore() {
+    const name = atelier.session.get(KEY);
+    if (NAMES.includes(name) && name !== current()) open(name);
+  }
+
+  return { current, open, changed, restore };
+})();
+
+atelier.theme = (() => {
+  const KEY = "atelier/theme";
+
+  const set = (name) => document.body.classList.toggle("dark", name === "dark");
+
+  function toggle() {
+    const name = document.body.classList.contains("dark") ? "light" : "dark";
+    atelier.local.set(KEY, name);
+    set(name);
+  }
+
+  function restore() {
+    const name = atelier.local.get(KEY);
+    if (name) set(name);
+  }
+
+  return { toggle, restore };
+})();
+
+/** Gradio calls this when the page stands. */
+atelier.start = async (forms) => {
+  if (atelier.started) return;
+  atelier.started = true;
+  atelier.form.register(forms);
+  await atelier.appears("#a-panel");
+  await atelier.appears("#a-state");
+  atelier.theme.restore();
+  atelier.result.wire();
+  atelier.prompt.wire();
+  atelier.fields.wire();
+  atelier.find("#a-theme").addEventListener("click", atelier.theme.toggle);
+  const form = atelier.form.restore();
+  atelier.tabs.restore();
+  atelier.status.look();
+  await atelier.jobs.restore();
+  await form;
+  document.body.classList.add("a-up");
+};

@@ -1,0 +1,114 @@
+"""What the page's events do. A press first runs in the browser (`js=`), where everything the page knows becomes one
+JSON text; only that text goes to the server, without Gradio's queue, and a ticket comes back at once.
+
+Two reasons for that first step: the mask editor is then uploaded once a press instead of at every later update of
+the page, and a value that Gradio would refuse without a word is told by the request's own declaration, with its name.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import FileData
+from gradio.processing_utils import save_bytes_to_cache
+from gradio.utils import get_upload_folder
+
+from webui.images.read import read_image
+from webui.runtime.runtime import Runtime
+from webui.schema.errors import BadRequest
+from webui.schema.results import ModelInfo
+from webui.ui.parts import Tab
+from webui.ui.submit import answer, submit
+from webui.ui.tab_inpaint import brush_for
+
+LOCAL = "local"
+API_PREFIX = "/gradio_api"
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+
+
+class Bridge:
+    """The hidden components between a tab and the page's script."""
+
+    def __init__(self, tab: Tab) -> None:
+        self.tab = tab
+        name = tab.name
+        self.payload = gr.Textbox(visible=False)
+        self.ticket = gr.Textbox(visible=False)
+        self.fill = gr.Button(visible="hidden", elem_id=f"{name}-fill")
+        self.send = gr.Button(visible="hidden", elem_id=f"{name}-send") if tab.pictures else None
+
+
+def owner_of(request: gr.Request) -> str:
+    """Who is asking: the user who logged in, or the one owner of a server without login."""
+    return request.username or LOCAL
+
+
+def wire_tab(bridge: Bridge, model: gr.Dropdown, runtime: Runtime) -> None:
+    """Generate, filling the form from the script, and keeping it over a reload."""
+    tab = bridge.tab
+    name, form = tab.name, tab.form
+    inputs = [*form.inputs, model, *tab.pictures.values()]
+    names = json.dumps([*form.components, "model", *tab.pictures])
+
+    def take(payload: str, request: gr.Request) -> str:
+        return submit(runtime, payload, owner_of(request))
+
+    collect = f"(...values) => atelier.form.collect('{name}', {names}, values)"
+    press = tab.generate.click(None, inputs, bridge.payload, js=collect)
+    posted = press.then(take, bridge.payload, bridge.ticket, **QUIET)
+    posted.then(None, bridge.ticket, None, js=f"(ticket) => atelier.jobs.take('{name}', ticket)")
+    pictures = list(tab.pictures.values())
+    filled = f"() => atelier.form.filled('{name}', {json.dumps(list(tab.pictures))})"
+    bridge.fill.click(None, None, [*form.inputs, *pictures], js=filled)
+    for slider, top, bound in form.stretching():
+        slider.input(None, slider, slider, js=f"(value) => [atelier.form.stretched(value, {top}, {bound})]")  # type: ignore[attr-defined]
+    changes = [component.change for component in form.inputs]  # type: ignore[attr-defined]
+    gr.on(changes, None, form.inputs, None, js=f"(...values) => {{ atelier.form.keep('{name}', values) }}")
+
+
+def wire_send(bridge: Bridge, runtime: Runtime) -> None:
+    """A result goes into this tab: the script names it, the server looks it up for its owner and copies it to where
+    Gradio shows files from, the script puts it into the tab. Were the mask editor the output of a Python event, every
+    later event of the page would upload it again."""
+    if bridge.send is None:
+        return
+    name = bridge.tab.name
+    slot = "editor" if "editor" in bridge.tab.pictures else "image"
+
+    def copy(image_id: str, request: gr.Request) -> str:
+        return json.dumps(answer(lambda: _copy_for_page(runtime, image_id, owner_of(request))))
+
+    sent = bridge.send.click(copy, bridge.payload, bridge.ticket, js="() => [atelier.result.id()]", **QUIET)
+    received = f"(ticket) => [atelier.form.received('{name}', '{slot}', ticket)]"
+    sent.then(None, bridge.ticket, bridge.tab.pictures[slot], js=received)
+
+
+def wire_models(page: gr.Blocks, model: gr.Dropdown, refresh: gr.Button, runtime: Runtime) -> None:
+    """The list of models, read anew when the page is opened and when the user asks."""
+
+    def choices() -> gr.Dropdown:
+        return gr.Dropdown(choices=[_model_choice(info) for info in runtime.catalogue.list()])
+
+    page.load(choices, None, model, **QUIET).then(None, model, model, js="(name) => atelier.models.open(name)")
+    refresh.click(choices, None, model, **QUIET).then(None, model, model, js="(name) => atelier.models.open(name)")
+    model.change(None, model, None, js="(name) => { atelier.models.choose(name) }")
+
+
+def _copy_for_page(runtime: Runtime, image_id: str, owner: str) -> dict[str, Any]:
+    """A saved picture as a `file` that Gradio's components take, and the `brush` and `eraser` for it."""
+    if not image_id:
+        raise BadRequest("No picture is chosen.", "Click one in the result or in the gallery first.")
+    data = runtime.outputs.get(image_id, owner).read_bytes()
+    path = save_bytes_to_cache(data, f"{image_id}.png", get_upload_folder())
+    file = FileData(path=path, url=f"{API_PREFIX}/file={path}", orig_name=Path(path).name, mime_type="image/png")
+    brush = brush_for(read_image(data).size)
+    return {"file": file.model_dump(), "brush": asdict(brush), "eraser": asdict(gr.Eraser(brush.default_size))}
+
+
+def _model_choice(info: ModelInfo) -> tuple[str, str]:
+    """What the list shows, and the name that stands for it."""
+    return (f"⚠ {info.name}" if info.error else info.name), info.name
