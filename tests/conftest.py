@@ -1,6 +1,15 @@
-"""For all tests: no example of hypothesis has a deadline, because a busy machine is no fault of the code."""
+"""For all tests: no example of hypothesis has a deadline, because a busy machine is no fault of the code.
 
+Browser tests come last: Playwright keeps an event loop running in the thread of the tests until the session ends, and
+no test after it could use asyncio there. The quick tests have spoken by then, too.
+"""
+
+import pytest
 from hypothesis import settings
 
 settings.register_profile("atelier", deadline=None)
 settings.load_profile("atelier")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("browser") is not None)

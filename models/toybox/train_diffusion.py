@@ -29,7 +29,7 @@ from models.toybox.training import (
     log,
     save,
 )
-from models.toybox.world import augmented_caption, scene_of
+from models.toybox.world import Person, Thing, augmented_caption, scene_of
 from webui.diffusion.denoiser import q_sample_vp, training_target
 from webui.diffusion.schedules import NoiseSchedule
 from webui.nn.text import build_text
@@ -114,30 +114,45 @@ class Batch:
     ids: Tensor
 
 
-def lone_subjects(count: int) -> Tensor:
-    """Those of the first `count` scenes that hold one thing or one person: (n,)."""
-    return torch.tensor([seed for seed in range(count) if len(scene_of(seed).subjects) == 1])
+@dataclass(frozen=True)
+class Mixture:
+    """What a batch is made of: shares of it come from pools of scene numbers (n,), the rest from all `count` scenes."""
+
+    count: int
+    pools: tuple[tuple[Tensor, float], ...]
+
+    def choose(self, generator: torch.Generator) -> Tensor:
+        """The scenes of one batch: (BATCH,)."""
+        indices = torch.randint(self.count, (BATCH,), generator=generator)
+        start = 0
+        for pool, share in self.pools:
+            end = start + round(BATCH * share)
+            indices[start:end] = pool[torch.randint(len(pool), (end - start,), generator=generator)]
+            start = end
+        return indices
 
 
-def choose_scenes(count: int, lone: Tensor, share: float, generator: torch.Generator) -> Tensor:
-    """A batch out of `count` scenes; `share` of it is taken from the lone subjects alone: (BATCH,)."""
-    indices = torch.randint(count, (BATCH,), generator=generator)
-    focused = round(BATCH * share)
-    indices[:focused] = lone[torch.randint(len(lone), (focused,), generator=generator)]
-    return indices
+def mixture(count: int, things: float, people: float) -> Mixture:
+    """Batches out of `count` scenes with shares of scenes that hold one object alone and one person alone."""
+    alone: dict[type, list[int]] = {Thing: [], Person: []}
+    for seed in range(count):
+        subjects = scene_of(seed).subjects
+        if len(subjects) == 1:
+            alone[type(subjects[0])].append(seed)
+    return Mixture(count, ((torch.tensor(alone[Thing]), things), (torch.tensor(alone[Person]), people)))
 
 
-def sample_batch(latents: Latents, tokenizer: WordTokenizer, lone: Tensor, share: float, step: int) -> Batch:
+def sample_batch(latents: Latents, tokenizer: WordTokenizer, scenes: Mixture, step: int) -> Batch:
     """The batch of a step: scenes, captions written anew, noise and timesteps, all from the step's number."""
     generator, rng = torch.Generator().manual_seed(step), random.Random(step)
-    indices = choose_scenes(len(latents.mean), lone, share, generator)
+    indices = scenes.choose(generator)
     noise, eps = torch.randn(2, BATCH, *latents.mean.shape[1:], generator=generator)
     ids = [tokenizer.encode(augmented_caption(scene_of(seed), rng)) for seed in indices.tolist()]
     timesteps = spread_timesteps(BATCH, 1000, generator)
     return Batch(latents.sample(indices, noise), eps, timesteps, torch.tensor(ids))
 
 
-def train(runs: Runs, steps: int, peak: float, share: float) -> None:
+def train(runs: Runs, steps: int, peak: float, things: float, people: float) -> None:
     """Trains to `steps`, going on from the run's checkpoint where there is one."""
     torch.manual_seed(0)
     latents, tokenizer, model = open_latents(runs.latents), WordTokenizer.of_the_world(), Diffusion()
@@ -146,10 +161,11 @@ def train(runs: Runs, steps: int, peak: float, share: float) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), peak, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
     if taught := load(runs.text):
         model.text.load_state_dict(taught)
-    ema, first, lone = copy_of(model), 0, lone_subjects(len(latents.mean))
+    ema, first, scenes = copy_of(model), 0, mixture(len(latents.mean), things, people)
     if state := load(runs.diffusion):
         model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:  # a checkpoint of `restore` has none
+            optimizer.load_state_dict(state["optimizer"])
         ema, first = state["ema"], state["step"]
 
     def loss_of(x: Tensor, timesteps: Tensor, ids: Tensor, target: Tensor, weights: Tensor) -> Tensor:
@@ -159,9 +175,9 @@ def train(runs: Runs, steps: int, peak: float, share: float) -> None:
 
     mean = 0.0
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(sample_batch, latents, tokenizer, lone, share, first)
+        ahead = pool.submit(sample_batch, latents, tokenizer, scenes, first)
         for step in counted(first, steps):
-            batch, ahead = ahead.result(), pool.submit(sample_batch, latents, tokenizer, lone, share, step + 1)
+            batch, ahead = ahead.result(), pool.submit(sample_batch, latents, tokenizer, scenes, step + 1)
             optimizer.param_groups[0]["lr"] = learning_rate(step, steps, peak)
             alpha_bar = alphas_cumprod[batch.timesteps]
             level = alpha_bar[:, None, None, None]
@@ -198,14 +214,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10000)
     parser.add_argument("--pictures", type=int, default=20000, help="how many are encoded, at the first start")
     parser.add_argument("--rate", type=float, default=7e-4)
-    parser.add_argument("--lone", type=float, default=0.0, help="share of each batch from scenes with one subject")
+    parser.add_argument("--things", type=float, default=0.5, help="share of each batch from scenes of one object")
+    parser.add_argument("--people", type=float, default=0.3, help="share of each batch from scenes of one person")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     runs = Runs(options.runs)
     if not runs.latents.exists():
         encode_dataset(open_dataset(runs.data).first(options.pictures), load_vae(runs.autoencoder), runs.latents)
         log.info("encoded the pictures")
-    train(runs, options.steps, options.rate, options.lone)
+    train(runs, options.steps, options.rate, options.things, options.people)
 
 
 if __name__ == "__main__":
