@@ -318,6 +318,29 @@ def test_a_full_device_is_told_with_the_cure_and_the_vae_tries_tiles_first(
     assert last.error["code"] == "out_of_memory"
 
 
+def test_a_large_picture_on_a_cpu_is_tiled_before_the_system_kills_the_process(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sides: list[tuple[int, ...]] = []
+    decode = VAE.decode
+
+    def noted(vae: VAE, z: torch.Tensor) -> torch.Tensor:
+        sides.append(tuple(z.shape[-2:]))
+        return decode(vae, z)
+
+    monkeypatch.setattr(VAE, "decode", noted)
+    monkeypatch.setattr("webui.engine.executor.CPU_WHOLE", 25 * 6)
+    monkeypatch.setattr("webui.engine.executor.TILE", 20)
+    for width, whole in ((200, True), (208, False)):
+        sides.clear()
+        done = recorded.run(request(width=width, height=48))
+        assert isinstance(done, Done)
+        assert (sides == [(6, 25)]) is whole
+        assert (recorded.of(Note) == []) is whole
+    assert set(sides) == {(6, 20)}
+    assert "tile by tile" in recorded.of(Note)[0].message
+
+
 @pytest.mark.parametrize("work", ["encode", "decode"])
 def test_a_vae_that_overflows_in_half_precision_works_in_float32_from_then_on(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch, work: str

@@ -21,6 +21,9 @@ from webui.schema.errors import NumericError, OutOfMemory
 REMEMBERED_TEXTS = 32
 TILE = 64
 """Latent side of a tile when a whole picture does not fit into memory."""
+CPU_WHOLE = 192 * 192
+"""Largest latent (in pixels) that is worked whole on a CPU, where the system may kill the process instead of refusing
+memory: SD's decoder takes about 3 kB for each pixel of the picture, 7 GB for 1536 x 1536."""
 
 
 class Executor:
@@ -110,13 +113,14 @@ class Executor:
         """z = mean + std * noise, as the U-Net's latent (c h w), float32."""
         vae = self._model.vae
         image = wanted.image[None].to(self._placement.device, _dtype(vae))
-        found = _with_tiles(vae.encode, lambda x: vae.encode_tiled(x, TILE), image, self.note)
+        area = image.shape[-2] * image.shape[-1] // self.facts.multiple**2
+        found = _with_tiles(vae.encode, lambda x: vae.encode_tiled(x, TILE), image, area, self.note)
         return vae.to_latent(found.sample(wanted.noise[None].to(found.mean)))[0].float()
 
     def _decode(self, latent: Tensor) -> Tensor:
         vae = self._model.vae
         z = vae.from_latent(latent[None].to(self._placement.device, _dtype(vae)))
-        image: Tensor = _with_tiles(vae.decode, lambda x: vae.decode_tiled(x, TILE), z, self.note)
+        image: Tensor = _with_tiles(vae.decode, lambda x: vae.decode_tiled(x, TILE), z, z.shape[-2] * z.shape[-1], self.note)
         return image[0]
 
     def _encode_text(self, wanted: EncodeText) -> Texts:
@@ -135,17 +139,22 @@ def _dtype(module: torch.nn.Module) -> torch.dtype:
 
 
 def _with_tiles(
-    whole: Callable[[Tensor], Any], tiled: Callable[[Tensor], Any], x: Tensor, note: Callable[[str], None]
+    whole: Callable[[Tensor], Any],
+    tiled: Callable[[Tensor], Any],
+    x: Tensor,
+    latent_area: int,
+    note: Callable[[str], None],
 ) -> Any:
     """whole(x), or tiled(x) with a note when the device has not enough memory for it."""
-    try:
-        return whole(x)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-    # outside the handler, whose traceback would keep the tensors of the failed try alive
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    if latent_area <= CPU_WHOLE or x.device.type != "cpu":
+        try:
+            return whole(x)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # outside the handler, whose traceback would keep the tensors of the failed try alive
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
     note("Not enough memory for the whole picture: the VAE worked tile by tile.")
     try:
         return tiled(x)
