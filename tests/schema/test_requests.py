@@ -75,7 +75,7 @@ def test_a_kind_nobody_knows_is_refused_with_the_known_ones() -> None:
 def test_every_field_but_pictures_is_declared_for_the_faces() -> None:
     for model in REQUESTS.values():
         declared = {one.name for one in parameters(model)}
-        assert set(model.model_fields) - declared == {"kind", "ext", *(
+        assert set(model.model_fields) - declared == {"kind", "ext", "control", *(
             name for name, field in model.model_fields.items() if field.annotation is ImageRef
         )}  # fmt: skip
 

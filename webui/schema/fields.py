@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-Group = Literal["prompt", "sampling", "size", "batch", "guidance", "seed", "image", "mask", "hires", "advanced"]
+Group = Literal["prompt", "sampling", "size", "batch", "guidance", "seed", "image", "mask", "hires", "advanced", "control"]
 
 
 @dataclass(frozen=True)

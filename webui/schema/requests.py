@@ -6,8 +6,10 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from webui.schema.control import MAX_UNITS, ControlUnit
 from webui.schema.errors import BadRequest
 from webui.schema.fields import parameter
+from webui.schema.images import ImageRef as ImageRef
 from webui.schema.names import SAMPLER_NAMES, SCHEDULE_NAMES, canonical_sampler, canonical_schedule
 
 MAX_SEED = 2**32 - 1
@@ -22,13 +24,6 @@ LATENT_UPSCALERS = (
 )  # fmt: skip
 IMAGE_UPSCALERS = ("Lanczos", "Nearest")
 UPSCALERS = LATENT_UPSCALERS + IMAGE_UPSCALERS
-
-
-class ImageRef(BaseModel):
-    """A picture that was handed in before: the sha256 of the file `data/inputs/<sha256>.png`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    sha256: str = Field(pattern="^[0-9a-f]{64}$")
 
 
 class Generation(BaseModel):
@@ -124,6 +119,7 @@ class Generation(BaseModel):
     model: str = parameter(
         "", title="Model", help="A file under models/Stable-diffusion; empty means the default.", group="advanced"
     )
+    control: tuple[ControlUnit, ...] = Field((), max_length=MAX_UNITS)
     ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("sampler")
@@ -144,7 +140,12 @@ class Generation(BaseModel):
 
     @property
     def image_refs(self) -> tuple[ImageRef, ...]:
-        """The pictures this request needs."""
+        """The pictures this request needs; img2img's own come first."""
+        return self.own_image_refs + tuple(ref for unit in self.control if unit.enabled for ref in unit.image_refs)
+
+    @property
+    def own_image_refs(self) -> tuple[ImageRef, ...]:
+        """The pictures without those of the control units."""
         return ()
 
 
@@ -204,7 +205,7 @@ class Img2Img(Generation):
         return _one_of("resize mode", name, RESIZE_MODES)
 
     @property
-    def image_refs(self) -> tuple[ImageRef, ...]:
+    def own_image_refs(self) -> tuple[ImageRef, ...]:
         return (self.init_image,)
 
 
@@ -244,7 +245,7 @@ class Inpaint(Img2Img):
         return _one_of("inpaint area", name, INPAINT_AREAS)
 
     @property
-    def image_refs(self) -> tuple[ImageRef, ...]:
+    def own_image_refs(self) -> tuple[ImageRef, ...]:
         return (self.init_image, self.mask)
 
 
