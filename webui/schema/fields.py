@@ -9,7 +9,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, Field
 
-Group = Literal["prompt", "sampling", "size", "batch", "guidance", "seed", "image", "mask", "hires", "advanced", "control"]
+Group = Literal[
+    "prompt", "sampling", "size", "batch", "guidance", "seed", "image", "mask", "hires", "advanced", "control"
+]
 
 
 @dataclass(frozen=True)
