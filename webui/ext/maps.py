@@ -25,8 +25,8 @@ class PreprocessContext:
     """What the core lends to a preprocessor.
 
     rng: random numbers of the job's seed. mask: (h w) uint8, white where an inpaint unit repaints, or None.
-    model: path of a file that the manifest declares; raises NotFound that says what to put where. load: what the function
-    makes, kept under the key until the memory is needed. check_cancel: raises when the owner stopped the job.
+    model: path of a file that the manifest declares; raises NotFound that says what to put where. load: what the
+    function makes, kept under the key until the memory is needed. check_cancel: raises when the owner stopped the job.
     preprocess: the map that another preprocessor, named by its id, makes of a picture with these parameters.
     """
 
@@ -46,7 +46,7 @@ class BadMap(AtelierError):
 
 
 def make_map(function: Callable[..., Any], image: Pixels, values: Mapping[str, Any], ctx: PreprocessContext) -> Map:
-    """Call a preprocessor. image: (h w 3) uint8, handed over as a copy. Raises BadMap, and whatever the function raises."""
+    """Call a preprocessor. image: (h w 3) uint8, handed over as a copy. Raises BadMap, and what the function raises."""
     extra = {"ctx": ctx} if "ctx" in inspect.signature(function).parameters else {}
     answer = function(image.copy(), **values, **extra)
     found = answer if isinstance(answer, Map) else Map(answer)
