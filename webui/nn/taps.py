@@ -22,11 +22,13 @@ class Controls:
     middle: (b c h w), added after the middle block.
     hidden: input block -> (b c h w), added to the hidden state itself after that block
             (T2I-Adapter, Mou et al. 2023, arXiv:2302.08453).
+    watch: called with the skips and the middle block's output as they are before skips and middle are added.
     """
 
     skips: Sequence[Tensor | None] = ()
     middle: Tensor | None = None
     hidden: Mapping[int, Tensor] = field(default_factory=dict)
+    watch: Callable[[Sequence[Tensor], Tensor], None] | None = None
 
 
 @dataclass(frozen=True)

@@ -58,6 +58,8 @@ class UNet(nn.Module):
             h = plus(h, controls.hidden.get(i))
             skips.append(h)
         h = self.middle_block(h, emb, context, size_of(h), taps)
+        if controls.watch is not None:
+            controls.watch(skips, h)
         h = plus(h, controls.middle)
         skips = with_residuals(skips, controls)
         for block in self.output_blocks:
