@@ -10,14 +10,17 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from webui.engine.interface import Mode, OnEvent
+from webui.engine.interface import Answered, Mode, OnEvent
+from webui.engine.questions import Questions
 from webui.engine.watchdog import Patience, Watchdog
 from webui.engine.wire import BrokenWire, Message, Wire
+from webui.schema.asks import What
 from webui.schema.errors import AtelierError, EngineDied
 from webui.schema.events import Done, Event, Failed, parse_event
 from webui.schema.requests import Request
@@ -28,26 +31,38 @@ LONGEST_PAUSE = 30.0
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How the child process is started."""
+    """How the child process is started.
+
+    extensions: folders whose subfolders are extensions; data_dir: where it stands which of them are on (without it,
+    the bundled ones alone).
+    """
 
     models_dir: Path
     device: str = "auto"
     dtype: str = "auto"
     patience: Patience = field(default_factory=Patience)
+    extensions: tuple[Path, ...] = ()
+    data_dir: Path | None = None
 
     @property
     def command(self) -> list[str]:
-        return [
+        command = [
             sys.executable, "-m", "webui.engine.child",
             "--models-dir", str(self.models_dir), "--device", self.device, "--dtype", self.dtype,
         ]  # fmt: skip
+        for folder in self.extensions:
+            command += ["--extensions-dir", str(folder)]
+        return command if self.data_dir is None else [*command, "--data-dir", str(self.data_dir)]
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Job:
+    """begun: it was handed to the child that runs now."""
+
     id: str
     request: Request
     images: Mapping[str, bytes]
+    begun: bool = False
 
 
 class EngineProcess:
@@ -70,6 +85,9 @@ class EngineProcess:
         self._unusable: AtelierError | None = None
         self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._threads: list[threading.Thread] = []
+        self._questions = Questions()
+        self._died: dict[str, Any] | None = None
+        self._planned: str | None = None
         self.ready = False
         self.message = "The engine is starting."
         self.restarts = 0
@@ -92,6 +110,7 @@ class EngineProcess:
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout=5)
+        self._questions.fail(EngineDied("The engine was stopped.", "Start the server again."))
 
     def submit(self, job_id: str, request: Request, images: Mapping[str, bytes]) -> None:
         """Hand over a job. It waits for an engine that is still starting.
@@ -120,16 +139,28 @@ class EngineProcess:
         if mode == "interrupt":  # the engine is still starting and never saw it
             self._end_job(Done(job_id=job_id, interrupted=True))
 
+    def ask(self, what: What, body: Mapping[str, Any], images: Mapping[str, bytes]) -> Future[Answered]:
+        """Ask something beside the jobs; a question waits for an engine that is still starting."""
+        with self._lock:
+            question = self._questions.add(what, body, images)
+            unusable = self._unusable
+            if self.ready:
+                self._send(*question.message())
+        if unusable is not None:
+            self._questions.fail(unusable)
+        return question.future
+
+    def refresh_extensions(self, reload: Sequence[str] = ()) -> None:
+        """Before the next job: read the extension folders and their state anew, and the code of these ids."""
+        with self._lock:
+            if self.ready:  # an engine that starts reads them anyway
+                self._send({"type": "extensions", "reload": list(reload)})
+
     def _send_job(self) -> None:
         assert self._job is not None
-        job = self._job
-        body = {
-            "type": "job",
-            "job_id": job.id,
-            "request": job.request.model_dump(mode="json"),
-            "images": list(job.images),
-        }
-        self._send(body, tuple(job.images.values()))
+        self._job.begun = True
+        body = {**_job_body(self._job), "type": "job", "images": list(self._job.images)}
+        self._send(body, tuple(self._job.images.values()))
 
     def _send(self, body: dict[str, Any], frames: tuple[bytes, ...] = ()) -> None:
         if self._wire is None:
@@ -144,7 +175,8 @@ class EngineProcess:
             reason = self._run_child()
             if self._stopping.is_set() or self._unusable is not None:
                 return
-            self._child_gone(reason)
+            if self._child_gone(reason):
+                continue
             # a child that falls at once, again and again, must not keep the machine busy
             pause = 0.5 if time.monotonic() - begun > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
             self._stopping.wait(pause)
@@ -188,8 +220,12 @@ class EngineProcess:
             self._watchdog.heard(body["kind"], body["seconds"])
         elif body["type"] == "event":
             self._pass_on(parse_event(body["event"]), message.frames[0] if message.frames else None)
+        elif body["type"] == "answer":
+            self._questions.answered(message)
         elif body["type"] == "ready":
             self._child_ready(str(body["device"]))
+        elif body["type"] == "restart":
+            self._child_ends(str(body["reason"]))
         elif body["type"] == "unusable":
             self._cannot_start(AtelierError.from_json(body["error"]))
 
@@ -197,8 +233,20 @@ class EngineProcess:
         with self._lock:
             self.ready = True
             self.message = f"The engine runs on {device}."
+            died, self._died = self._died, None
+            if died is not None:
+                self._send(died)
+            for question in self._questions.waiting():
+                self._send(*question.message())
             if self._job is not None:
                 self._send_job()
+
+    def _child_ends(self, reason: str) -> None:
+        """The child will end by itself once its job is done: what is handed over from now on waits for the next one."""
+        with self._lock:
+            self.ready = False
+            self._planned = reason
+            self.message = f"The engine is being started again: {reason}"
 
     def _cannot_start(self, error: AtelierError) -> None:
         """The options are wrong: starting again would not help, every job is told why."""
@@ -208,6 +256,7 @@ class EngineProcess:
             job = self._job
         if job is not None:
             self._end_job(Failed(job_id=job.id, error=error.to_json()))
+        self._questions.fail(error)
 
     def _pass_on(self, event: Event, blob: bytes | None) -> None:
         with self._lock:
@@ -226,21 +275,29 @@ class EngineProcess:
             self._job = None
         self._on_event(event, None)
 
-    def _child_gone(self, reason: str) -> None:
+    def _child_gone(self, reason: str) -> bool:
+        """Fail what the child had begun; whether it had announced its end and had nothing to do any more."""
         with self._lock:
             was_ready, self.ready, self._wire = self.ready, False, None
+            planned, self._planned = self._planned, None
             self._hang_reason = None
+            job = self._job
+            if planned is not None and (job is None or not job.begun):
+                return True
             self.restarts += 1
             self.message = f"The engine stopped ({reason}) and is being started again."
-            job = self._job
-        if job is not None and was_ready:
+        if job is not None and (was_ready or job.begun):
             error = EngineDied(
                 f"The engine stopped in the middle of this job: {reason}.", "It starts again by itself; try again."
             )
+            self._died = {**_job_body(job), "type": "died", "error": error.to_json()}
             self._end_job(Failed(job_id=job.id, error=error.to_json()))
         elif job is not None and self.restarts >= 3:
             error = EngineDied(f"The engine does not start: {reason}.", "The lines before this one say why.")
             self._end_job(Failed(job_id=job.id, error=error.to_json()))
+        if was_ready or self.restarts >= 3:
+            self._questions.fail(EngineDied(f"The engine stopped: {reason}.", "It starts again by itself; try again."))
+        return False
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.25):
@@ -259,6 +316,10 @@ class EngineProcess:
             text = line.decode(errors="replace").rstrip()
             self._last_lines.append(text)
             sys.stderr.write(f"[engine] {text}\n")
+
+
+def _job_body(job: _Job) -> dict[str, Any]:
+    return {"job_id": job.id, "request": job.request.model_dump(mode="json")}
 
 
 def _environment() -> dict[str, str]:

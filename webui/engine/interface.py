@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from typing import Any, Literal, Protocol
 
+from webui.schema.asks import Answer, What
 from webui.schema.events import Event
 from webui.schema.requests import Request
 
 Mode = Literal["interrupt", "skip"]
 OnEvent = Callable[[Event, bytes | None], None]
 """on_event(event, blob): called from a thread of the engine's own; `blob` holds the pixels or the JPEG of the event."""
+
+Answered = tuple[Answer, tuple[bytes, ...]]
+"""An answer without an error, and the raw RGB pixels (h w 3) of its pictures, one for each of `Answer.sizes`."""
 
 
 class EngineLike(Protocol):
@@ -39,6 +44,16 @@ class EngineLike(Protocol):
 
     def cancel(self, job_id: str, mode: Mode) -> None:
         """End the job ("interrupt") or its present batch ("skip"); a job that is not known is left alone."""
+
+    def ask(self, what: What, body: Mapping[str, Any], images: Mapping[str, bytes]) -> Future[Answered]:
+        """Ask something that is no job; answered between two model calls of whatever runs. Returns at once.
+
+        body: the question as JSON (`webui.schema.asks`); images: sha256 -> PNG, one for each of its `image_refs`.
+        The future raises the AtelierError of an answer that failed, EngineDied where the engine ended before it.
+        """
+
+    def refresh_extensions(self, reload: Sequence[str] = ()) -> None:
+        """Before the next job: read the extension folders and their state anew, and the code of these ids."""
 
 
 EngineFactory = Callable[[OnEvent], EngineLike]

@@ -70,6 +70,51 @@ class Note(_Event):
     message: str
 
 
+class Prepared(_Event):
+    """Extensions changed the request before it was drawn; from now on the job's pictures are of this one."""
+
+    type: Literal["prepared"] = "prepared"
+    request: dict[str, Any]
+
+
+class MapReady(_Event):
+    """The map of a control unit (numbered from 1): raw RGB bytes (h w 3) travel beside the event.
+
+    save: whether the unit wants it shown and saved with the pictures. data: what belongs to it: the joints of a pose.
+    """
+
+    type: Literal["map"] = "map"
+    unit: int
+    label: str
+    width: int
+    height: int
+    save: bool = True
+    data: Any = None
+
+
+class UnitReport(_Event):
+    """What a control unit (numbered from 1) did in one pass of the job: part 0 is the first, 1 the hires pass.
+
+    ratios: for each of `steps` (solver steps from 0 in which it acted), the mean size of what it added relative to
+    what it was added to, over all pictures. note: what the user shall know, such as that it had no effect.
+    """
+
+    type: Literal["unit"] = "unit"
+    unit: int
+    label: str
+    part: int = 0
+    steps: tuple[int, ...] = ()
+    ratios: tuple[float, ...] = ()
+    note: str = ""
+
+
+class ExtensionTimes(_Event):
+    """How long the hooks of each extension took in this job: extension -> hook -> seconds."""
+
+    type: Literal["extension_times"] = "extension_times"
+    seconds: dict[str, dict[str, float]]
+
+
 class Done(_Event):
     """The job ended: all pictures made, or stopped by its owner (`interrupted`)."""
 
@@ -85,7 +130,11 @@ class Failed(_Event):
     error: dict[str, str]
 
 
-Event = Annotated[Started | Stage | Progress | Preview | ImageReady | Note | Done | Failed, Field(discriminator="type")]
+Event = Annotated[
+    Started | Stage | Progress | Preview | ImageReady | Note | Prepared | MapReady | UnitReport | ExtensionTimes | Done
+    | Failed,
+    Field(discriminator="type"),
+]  # fmt: skip
 _ADAPTER: TypeAdapter[Any] = TypeAdapter(Event)
 
 
