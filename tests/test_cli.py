@@ -12,7 +12,7 @@ from PIL import Image
 
 import webui
 from webui import cli
-from webui.images.infotext import infotext_for
+from webui.images.infotext import texts_for
 from webui.schema.errors import OutOfMemory
 from webui.schema.events import Progress
 from webui.schema.fields import parameters
@@ -32,7 +32,7 @@ class MadeImage:
         model = ModelInfo(name="grey", file="grey.safetensors")
         self.seed = request.seed + index
         self.image = Image.new("RGB", (request.width or 64, request.height or 64), "grey")
-        self.infotext = infotext_for(resolve(request, model="grey", native_size=64), model, self.seed, 0)
+        self.texts = texts_for(resolve(request, model="grey", native_size=64), model, self.seed, 0)
 
 
 class GreyPipeline:

@@ -191,7 +191,7 @@ def _save(made: Any, folder: Path) -> None:
 
     for image in made.images:
         path = folder / next_name(folder, image.seed)
-        save_png(image.image, path, {"parameters": image.infotext})
+        save_png(image.image, path, image.texts)
         sys.stdout.write(f"{path}\n")
         sys.stdout.flush()
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from webui.engine.devices import place
 from webui.engine.engine import Engine
-from webui.images.infotext import infotext_for
+from webui.images.infotext import PARAMETERS, texts_for
 from webui.images.read import read_image
 from webui.images.save import png_bytes, save_png
 from webui.schema.errors import AtelierError
@@ -28,19 +28,24 @@ from webui.schema.results import ModelInfo
 
 @dataclass(frozen=True)
 class MadeImage:
-    """A picture that was made: PIL picture, seed, and its PNG text (A1111's `parameters`)."""
+    """A picture that was made: PIL picture, seed, and its texts by the name of their PNG chunk."""
 
     image: Image.Image
     seed: int
-    infotext: str
+    texts: Mapping[str, str]
+
+    @property
+    def infotext(self) -> str:
+        """A1111's `parameters`."""
+        return self.texts[PARAMETERS]
 
     def png(self) -> bytes:
-        """The PNG file with its text."""
-        return png_bytes(self.image, {"parameters": self.infotext})
+        """The PNG file with its texts."""
+        return png_bytes(self.image, self.texts)
 
     def save(self, path: str | Path) -> None:
-        """Write the PNG file with its text."""
-        save_png(self.image, Path(path), {"parameters": self.infotext})
+        """Write the PNG file with its texts."""
+        save_png(self.image, Path(path), self.texts)
 
 
 @dataclass(frozen=True)
@@ -64,8 +69,8 @@ class _Collector:
     def __call__(self, event: Event, blob: bytes | None) -> None:
         if isinstance(event, ImageReady) and blob is not None:
             image = Image.frombytes("RGB", (event.width, event.height), blob)
-            text = infotext_for(self.request, self.model, event.seed, event.subseed, event.infotext)
-            self.images.append(MadeImage(image, event.seed, text))
+            texts = texts_for(self.request, self.model, event.seed, event.subseed, event.infotext)
+            self.images.append(MadeImage(image, event.seed, texts))
         elif isinstance(event, Note):
             self.notes.append(event.message)
         elif isinstance(event, Failed):

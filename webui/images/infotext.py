@@ -10,15 +10,17 @@ labels and those few that are not one field written down.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from PIL import ExifTags, Image
 
 import webui
+from webui.images.controltext import OWN_CHUNK, Thresholds, control_labels, own_text, read_control
+from webui.images.pairs import read_pairs, write_pairs
 from webui.images.read import MAX_INPUT_PIXELS, open_header
 from webui.schema.errors import BadImage
 from webui.schema.fields import Parameter, parameters
@@ -26,6 +28,7 @@ from webui.schema.names import SAMPLER_BY_LABEL, canonical_schedule, split_sampl
 from webui.schema.requests import Inpaint, Request, Txt2Img
 from webui.schema.results import ModelInfo
 
+PARAMETERS = "parameters"
 ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "Variation seed",
     "Variation seed strength", "Denoising strength", "Clip skip", "RNG", "Hires upscale", "Hires steps",
@@ -40,8 +43,6 @@ ALWAYS = frozenset(
 """Written even when they are the default; other fields are left out then."""
 MAX_TEXT = 1_000_000
 
-# A key is a whole run of word characters, spaces, - and /: possessive, so that a long line takes linear time.
-_PAIR = re.compile(r'(?<![\w \-/])[ \-/]*+(\w[\w \-/]++):\s*+("(?:\\.|[^\\"])++"|[^,]*+)(?:,|$)')
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _NEGATIVE = "Negative prompt:"
 _FEWEST_PAIRS = 3
@@ -81,8 +82,17 @@ def infotext_for(
     size = f"{request.width}x{request.height}"
     fields = request_labels(request.model_copy(update={"seed": seed, "subseed": subseed}))
     fields |= {"Size": size, "Model": model.name.rsplit("/", 1)[-1], "Model hash": model.short_hash, "RNG": "CPU"}
+    fields |= control_labels(request.control)
     fields |= {"Version": f"atelier {webui.__version__}", **(extras or {})}
     return write(fields, request.prompt, request.negative_prompt)
+
+
+def texts_for(
+    request: Request, model: ModelInfo, seed: int, subseed: int, extras: Mapping[str, Any] | None = None
+) -> dict[str, str]:
+    """All texts of one picture, by the name of their PNG chunk."""
+    own = own_text(request.control, request.ext)
+    return {PARAMETERS: infotext_for(request, model, seed, subseed, extras), **({OWN_CHUNK: own} if own else {})}
 
 
 def request_labels(request: Request) -> dict[str, Any]:
@@ -106,13 +116,12 @@ def _label(label: str, sampler: str) -> str:
 
 
 def write(fields: Mapping[str, Any], prompt: str = "", negative_prompt: str = "") -> str:
-    """Compose the text: the fields in A1111's order, None left out, values with , : or a line break quoted as JSON."""
+    """Compose the text: the fields in A1111's order, None left out, unsafe values quoted as JSON."""
     known = [label for label in ORDER if label in fields]
     others = [label for label in fields if label not in ORDER and label not in LAST]
     ordered = known + others + [label for label in LAST if label in fields]
-    pairs = [_pair(label, fields[label]) for label in ordered if fields[label] is not None]
     negative = f"\n{_NEGATIVE} {negative_prompt}" if negative_prompt else ""
-    return f"{prompt}{negative}\n{', '.join(pairs)}".strip()
+    return f"{prompt}{negative}\n{write_pairs({label: fields[label] for label in ordered})}".strip()
 
 
 def parse(text: str) -> Infotext:
@@ -132,15 +141,21 @@ def request_fields(text: str) -> dict[str, Any]:
     return dict(read_form(text).values)
 
 
-def read_form(text: str) -> Form:
-    """What a text says, in the words of a request. It never raises: what cannot be taken over is in the notes."""
+def read_form(text: str, chunk: str = "", thresholds: Thresholds = MappingProxyType({})) -> Form:
+    """What a text says, in the words of a request. It never raises: what cannot be taken over is in the notes.
+
+    chunk: the picture's second text, `own_text`, which tells control units and extensions exactly. thresholds:
+    preprocessor -> the parameters that A1111 calls Threshold A and B, for pictures without that second text.
+    """
     info = parse(text)
     if not info.fields:
         return Form({"prompt": info.prompt, "negative_prompt": info.negative_prompt})
     reader = _Reader(info.fields)
     values = {"prompt": info.prompt, "negative_prompt": info.negative_prompt, **reader.values()}
+    control = read_control(info.fields, chunk, thresholds)
+    values |= {"control": control.units, "ext": control.ext}
     model, model_hash = info.fields.get("Model", ""), info.fields.get("Model hash", "")
-    return Form(values, model, model_hash, tuple(reader.notes))
+    return Form(values, model, model_hash, (*reader.notes, *control.notes))
 
 
 def read_infotext(data: bytes) -> str:
@@ -149,9 +164,14 @@ def read_infotext(data: bytes) -> str:
     Raises:
         BadImage: it is no picture.
     """
+    return read_texts(data)[0]
+
+
+def read_texts(data: bytes) -> tuple[str, str]:
+    """(`read_infotext`, the text that `own_text` wrote). Raises BadImage."""
     with open_header(data) as image:
         try:
-            return _text_of(image)[:MAX_TEXT]
+            return _text_of(image)[:MAX_TEXT], str(image.info.get(OWN_CHUNK, ""))[:MAX_TEXT]
         except Exception as error:  # damaged text chunks raise whatever they bring about
             raise BadImage(f"The text in the picture cannot be read: {error}.", "Use the original file.") from error
 
@@ -168,32 +188,10 @@ def _unused(request: Request) -> set[str]:
     return unused
 
 
-def _pair(label: str, value: Any) -> str:
-    text = _plain_number(value) if isinstance(value, float) else str(value)
-    if label == text:
-        return label
-    quoted = json.dumps(text, ensure_ascii=False) if any(mark in text for mark in ",:\n") else text
-    return f"{label}: {quoted}"
-
-
-def _plain_number(value: float) -> str:
-    """7.0 -> "7", 0.75 -> "0.75": every digit that tells the number from its neighbours, no more."""
-    return repr(value).removesuffix(".0")
-
-
 def _parse_fields(line: str) -> dict[str, str]:
     """The pairs of a parameters line; none when it has fewer than three and thus is none."""
-    pairs = [(found[1], found[2]) for found in _PAIR.finditer(line)]
-    return {key: _unquote(value) for key, value in pairs} if len(pairs) >= _FEWEST_PAIRS else {}
-
-
-def _unquote(value: str) -> str:
-    if len(value) < 2 or not (value[0] == value[-1] == '"'):
-        return value
-    try:
-        return str(json.loads(value))
-    except ValueError:
-        return value
+    pairs = read_pairs(line)
+    return dict(pairs) if len(pairs) >= _FEWEST_PAIRS else {}
 
 
 def _text_of(image: Image.Image) -> str:

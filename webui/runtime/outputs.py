@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 from PIL import Image
@@ -29,15 +30,15 @@ class Outputs:
         self._unlisted: dict[str, SavedImage] = {}
         remove_leftovers(root, "*/*/.*.tmp")
 
-    def save(self, kind: str, image: Image.Image, infotext: str, seed: int) -> Path:
-        """Write the picture as a PNG that carries its text: the file is whole or not there.
+    def save(self, kind: str, image: Image.Image, texts: Mapping[str, str], seed: int) -> Path:
+        """Write the picture as a PNG that carries its texts: the file is whole or not there.
 
         Raises:
             DiskError: with the reason.
         """
-        return _save(self._root / FOLDERS[kind] / time.strftime("%Y-%m-%d"), image, infotext, seed)
+        return _save(self._root / FOLDERS[kind] / time.strftime("%Y-%m-%d"), image, texts, seed)
 
-    def keep_aside(self, image: Image.Image, infotext: str, seed: int) -> Path:
+    def keep_aside(self, image: Image.Image, texts: Mapping[str, str], seed: int) -> Path:
         """Write a picture that could not be saved into a folder that lasts as long as the server.
 
         Raises:
@@ -45,7 +46,7 @@ class Outputs:
         """
         if self._rescue is None:
             self._rescue = tempfile.TemporaryDirectory(prefix="atelier-unsaved-", ignore_cleanup_errors=True)
-        return _save(Path(self._rescue.name), image, infotext, seed)
+        return _save(Path(self._rescue.name), image, texts, seed)
 
     def register(self, image: SavedImage) -> None:
         """List a picture whose file is there."""
@@ -81,7 +82,7 @@ class Outputs:
         return image
 
 
-def _save(folder: Path, image: Image.Image, infotext: str, seed: int) -> Path:
+def _save(folder: Path, image: Image.Image, texts: Mapping[str, str], seed: int) -> Path:
     path = folder / next_name(folder, seed)
-    save_png(image, path, {"parameters": infotext})
+    save_png(image, path, texts)
     return path

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import secrets
 import threading
+from collections.abc import Mapping
 from concurrent.futures import CancelledError, Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from webui.engine.interface import EngineFactory, EngineLike
-from webui.images.infotext import infotext_for
+from webui.images.infotext import PARAMETERS, texts_for
 from webui.runtime.hashes import Hashes
 from webui.runtime.inputs import Inputs
 from webui.runtime.ledger import Ledger
@@ -163,8 +164,8 @@ class Runner:
     def _take_image(self, run: _Run, event: ImageReady, pixels: bytes) -> None:
         """Save first, then list, then tell: a picture that a view names is on the disk."""
         image = Image.frombytes("RGB", (event.width, event.height), pixels)
-        text = infotext_for(run.request, self._model(run), event.seed, event.subseed, event.infotext)
-        path = self._save(run, event, image, text)
+        texts = texts_for(run.request, self._model(run), event.seed, event.subseed, event.infotext)
+        path = self._save(run, event, image, texts)
         if path is None:
             return
         info = ImageInfo(
@@ -174,7 +175,7 @@ class Runner:
             seed=event.seed,
             width=event.width,
             height=event.height,
-            infotext=text,
+            infotext=texts[PARAMETERS],
         )
         self._outputs.register(SavedImage(info, run.view.owner, path))
         run.images += (info,)
@@ -188,14 +189,14 @@ class Runner:
             run.hashing = None
         return run.model
 
-    def _save(self, run: _Run, event: ImageReady, image: Image.Image, text: str) -> Path | None:
+    def _save(self, run: _Run, event: ImageReady, image: Image.Image, texts: Mapping[str, str]) -> Path | None:
         """The picture's file; a note, and a file that lasts as long as the server, when the disk refuses."""
         try:
-            return self._outputs.save(run.view.kind, image, text, event.seed)
+            return self._outputs.save(run.view.kind, image, texts, event.seed)
         except DiskError as error:
             run.unsaved = error
         try:
-            path = self._outputs.keep_aside(image, text, event.seed)
+            path = self._outputs.keep_aside(image, texts, event.seed)
         except DiskError:
             self._note(run, f"Picture {event.index + 1} is lost: {run.unsaved.message}")
             return None
