@@ -102,10 +102,24 @@ class Forbidden(AtelierError):
     status = 403
 
 
+class ManifestError(AtelierError):
+    """An extension's `extension.toml` is missing or says something that cannot be."""
+
+    code = "bad_manifest"
+    status = 422
+
+
+class ExtensionError(AtelierError):
+    """An enabled extension failed; the message names it and the place in its code."""
+
+    code = "extension"
+    status = 500
+
+
 _BY_CODE: dict[str, type[AtelierError]] = {
     kind.code: kind
     for kind in (
         BadRequest, BadImage, NotFound, ModelError, QueueFull, NumericError, OutOfMemory, EngineDied, DiskError,
-        Forbidden,
+        Forbidden, ManifestError, ExtensionError,
     )
 }  # fmt: skip

@@ -1,0 +1,36 @@
+"""Extensions: what they may import, and the host that runs them.
+
+An extension imports from here alone (`from webui.ext import ...`). Names are looked up when they are used, so that the
+web process can read manifests without torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from webui.ext.api import ControlAdapter as ControlAdapter
+    from webui.ext.api import Residuals as Residuals
+    from webui.ext.maps import Map as Map
+    from webui.ext.maps import PreprocessContext as PreprocessContext
+
+API: Final = (1, 0)
+"""Major and minor version of what extensions may rely on: adding is a minor step."""
+
+_HOMES: Final = {
+    "ControlAdapter": "webui.ext.api",
+    "Map": "webui.ext.maps",
+    "PreprocessContext": "webui.ext.maps",
+    "Residuals": "webui.ext.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'webui.ext' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,339 @@
+"""What `extension.toml` says: an extension is listed, configured and shown without importing any of its code."""
+
+from __future__ import annotations
+
+import keyword
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Annotated, Any, Final, Literal
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
+from packaging.version import InvalidVersion, Version
+from pydantic import AfterValidator, Field, StringConstraints, ValidationError, model_validator
+
+from webui.ext.hooks import HOOKS
+from webui.ext.params import Param, Strict, Word, suggest, values_of
+from webui.schema.errors import ManifestError
+
+__all__ = [
+    "MANIFEST", "AccordionSpec", "AdapterSpec", "Dependencies", "Manifest", "ModelFile", "ModelPart", "Order", "Param",
+    "Permissions", "PreprocessorSpec", "RouteSpec", "read_manifest", "values_of",
+]  # fmt: skip
+
+MANIFEST: Final = "extension.toml"
+_LARGEST = 1_000_000
+
+
+def _version(text: str) -> str:
+    try:
+        Version(text)
+    except InvalidVersion:
+        raise ValueError(f'"{text}" is no version, such as 1.0.0') from None
+    return text
+
+
+def _range(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier:
+        raise ValueError(f'"{text}" is no version range, such as >=3.11') from None
+    return text
+
+
+def _requirement(text: str) -> str:
+    try:
+        Requirement(text)
+    except InvalidRequirement:
+        raise ValueError(f'"{text}" is no requirement, such as numpy>=2') from None
+    return text
+
+
+def _hook(name: str) -> str:
+    known = [hook.name for hook in HOOKS]
+    if name not in known:
+        raise ValueError(f'there is no hook "{name}"{suggest(name, known)}')
+    return name
+
+
+def _inside(path: str) -> str:
+    pure, windows = PurePosixPath(path), PureWindowsPath(path)
+    if not path or pure.is_absolute() or windows.drive or windows.root or ".." in windows.parts or "\0" in path:
+        raise ValueError(f'"{path}" is no path inside the folder')
+    return path
+
+
+def _label(given: Any) -> Any:
+    """A label is made of the id where none is given."""
+    if isinstance(given, dict) and not given.get("label"):
+        return {**given, "label": str(given.get("id", "")).replace("_", " ").capitalize()}
+    return given
+
+
+def _importable(name: str) -> str:
+    if any(keyword.iskeyword(part) for part in name.replace(":", ".").split(".")):
+        raise ValueError(f'"{name}" holds a word that Python keeps for itself')
+    return name
+
+
+Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{1,39}$")]
+Module = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*$"), AfterValidator(_importable)]
+Entry = Annotated[
+    str, Field(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*$"), AfterValidator(_importable)
+]  # "module:function"
+Inside = Annotated[str, AfterValidator(_inside)]
+Range = Annotated[str, AfterValidator(_range)]
+PackageName = Annotated[str, AfterValidator(_requirement)]
+Line = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
+MapKind = Literal["edges", "soft", "depth", "normal", "seg", "pose", "image", "mask", "embedding"]
+Tab = Literal["txt2img", "img2img", "inpaint"]
+
+
+class ModelPart(Strict):
+    """One file of a model that is a folder. file: its path in that folder."""
+
+    file: Inside
+    url: str = ""
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    bytes: int = Field(0, ge=0)
+
+
+class ModelFile(Strict):
+    """Weights that the core fetches on the user's word.
+
+    file: its place below models/ControlNetPreprocessor; a folder where parts are given. repository: where it comes from,
+    for people.
+    """
+
+    id: Word
+    file: Inside
+    url: str = ""
+    sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
+    bytes: int = Field(0, ge=0)
+    license: str = ""
+    repository: str = ""
+    parts: tuple[ModelPart, ...] = Field((), alias="part")
+
+
+class PreprocessorSpec(Strict):
+    """A function that turns a picture into a map. resolution: whether it is asked at which, or the default one. kind
+    selects how its maps are resampled. models: ids of the files it needs."""
+
+    id: Word
+    label: Line
+    group: str = ""
+    entry: Entry
+    kind: MapKind = "image"
+    resolution: bool | Annotated[int, Field(ge=64, le=2048)] = True
+    params: tuple[Param, ...] = Field((), alias="param")
+    models: tuple[str, ...] = ()
+    help: str = ""
+
+    _fill = model_validator(mode="before")(_label)
+
+
+class AdapterSpec(Strict):
+    """A class that reads one kind of control file."""
+
+    id: Word
+    label: Line
+    entry: Entry
+
+    _fill = model_validator(mode="before")(_label)
+
+
+class AccordionSpec(Strict):
+    """Fields that the page shows in these tabs; their values arrive as `request.ext[id]`."""
+
+    label: Line
+    tabs: tuple[Tab, ...] = Field(("txt2img", "img2img", "inpaint"), min_length=1)
+    fields: tuple[Param, ...] = Field(min_length=1)
+
+
+class RouteSpec(Strict):
+    """A function behind `POST /api/v1/ext/<id>/<name>`."""
+
+    name: Word
+    entry: Entry
+
+
+class Dependencies(Strict):
+    """packages: PEP 508. The others: ids, with a version range if wanted ("canny>=1.2")."""
+
+    packages: tuple[PackageName, ...] = ()
+    extensions: tuple[PackageName, ...] = ()
+    optional: tuple[PackageName, ...] = ()
+    conflicts: tuple[PackageName, ...] = ()
+
+
+class Order(Strict):
+    """Where the extension stands among the others: after and before these ids, then by `order`, then by id."""
+
+    after: tuple[Id, ...] = ()
+    before: tuple[Id, ...] = ()
+    order: int = 0
+
+
+class Permissions(Strict):
+    """What the extension says it does. Shown to the user; nothing enforces it."""
+
+    network: bool = False
+    subprocess: bool = False
+    write: bool = False
+
+
+class Head(Strict):
+    """The table [extension]."""
+
+    id: Id
+    name: Line
+    version: Annotated[str, AfterValidator(_version)]
+    api: str = Field(pattern=r"^\d{1,4}(\.\d{1,4})?$")
+    description: str = ""
+    authors: tuple[str, ...] = ()
+    license: str = ""
+    homepage: str = ""
+    entry: Module = "main"
+    python: Range = ""
+    webui: Range = ""
+    hooks: tuple[Annotated[str, AfterValidator(_hook)], ...] = ()
+
+
+class Manifest(Head):
+    """All of `extension.toml`. `settings` are fields of the settings page, `accordions` fields of the tabs."""
+
+    dependencies: Dependencies = Dependencies()
+    order: Order = Order()
+    permissions: Permissions = Permissions()
+    models: tuple[ModelFile, ...] = Field((), alias="model")
+    preprocessors: tuple[PreprocessorSpec, ...] = Field((), alias="preprocessor")
+    adapters: tuple[AdapterSpec, ...] = Field((), alias="control_adapter")
+    settings: tuple[Param, ...] = Field((), alias="setting")
+    accordions: tuple[AccordionSpec, ...] = Field((), alias="accordion")
+    routes: tuple[RouteSpec, ...] = Field((), alias="route")
+
+    @model_validator(mode="after")
+    def _names_once(self) -> Manifest:
+        for what, names in _names(self).items():
+            if twice := next((name for name in names if names.count(name) > 1), None):
+                raise ValueError(f'{what} "{twice}" stands there twice')
+        declared = {model.id for model in self.models}
+        for spec in self.preprocessors:
+            if missing := [model for model in spec.models if model not in declared]:
+                raise ValueError(
+                    f'preprocessor "{spec.id}" needs the model "{missing[0]}", which no [[model]] declares'
+                )
+        return self
+
+    @property
+    def fields(self) -> tuple[Param, ...]:
+        """The parameters of a request's `ext[id]`: the fields of all accordions."""
+        return tuple(field for accordion in self.accordions for field in accordion.fields)
+
+
+def _names(manifest: Manifest) -> dict[str, list[str]]:
+    """What must be told apart by name, in words -> the names. A field may stand in accordions of different tabs."""
+    names = {
+        "hook": list(manifest.hooks),
+        "model": [model.id for model in manifest.models],
+        "preprocessor": [spec.id for spec in manifest.preprocessors],
+        "control adapter": [spec.id for spec in manifest.adapters],
+        "setting": [param.id for param in manifest.settings],
+        "route": [route.name for route in manifest.routes],
+        "field": [field.id for field in manifest.fields],
+    }
+    parameters = {f'parameter of "{spec.id}"': [param.id for param in spec.params] for spec in manifest.preprocessors}
+    return {**names, **parameters}
+
+
+_TABLES: Final[Mapping[str, type[Strict]]] = {
+    "extension": Head, "dependencies": Dependencies, "order": Order, "permissions": Permissions, "model": ModelFile,
+    "preprocessor": PreprocessorSpec, "control_adapter": AdapterSpec, "setting": Param, "accordion": AccordionSpec,
+    "route": RouteSpec, "param": Param, "fields": Param, "part": ModelPart,
+}  # fmt: skip
+_INNER = ("extension", "param", "fields", "part")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of an extension's folder.
+
+    Raises:
+        ManifestError: in one line; a word that is not known comes with the one that was perhaps meant.
+    """
+    return parse_manifest(_text(folder / MANIFEST))
+
+
+def _text(path: Path) -> str:
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise ManifestError(f"{MANIFEST} is larger than {_LARGEST:,} bytes.")
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ManifestError(f"There is no {MANIFEST}.", "Extensions of other programs do not work here.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ManifestError(f"{MANIFEST} cannot be read: {error}.") from None
+
+
+def parse_manifest(text: str) -> Manifest:
+    """The manifest that this text holds. Raises ManifestError."""
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ManifestError(f"{MANIFEST} is not well-formed: {error}.") from None
+    known = [name for name in _TABLES if name not in _INNER[1:]]
+    if unknown := [name for name in tables if name not in known]:
+        raise ManifestError(f'{MANIFEST}: there is no table "{unknown[0]}"{suggest(unknown[0], known)}.')
+    head = tables.pop("extension", None)
+    if not isinstance(head, dict):
+        raise ManifestError(f"{MANIFEST} has no table [extension].")
+    if foreign := [name for name in head if name not in Head.model_fields]:
+        raise ManifestError(
+            f'{MANIFEST}, [extension]: unknown key "{foreign[0]}"{suggest(foreign[0], Head.model_fields)}.'
+        )
+    try:
+        return Manifest.model_validate({**head, **tables})
+    except ValidationError as error:
+        raise ManifestError(f"{MANIFEST}{_sentence(error, {**head, **tables})}.") from None
+
+
+def _sentence(error: ValidationError, data: Any) -> str:
+    """The first thing that is wrong, and where: ', preprocessor "canny", param "low": unknown key ...'."""
+    first = error.errors(include_url=False)[0]
+    loc = list(first["loc"])
+    missing_or_foreign = first["type"] in ("missing", "extra_forbidden")
+    key = loc.pop() if missing_or_foreign else None
+    where = "".join(f", {step}" for step in _steps(loc, data))
+    if first["type"] == "extra_forbidden":
+        table = next((_TABLES[str(step)] for step in reversed(loc) if str(step) in _TABLES), Head)
+        known = [field.alias or name for name, field in table.model_fields.items()]
+        return f'{where}: unknown key "{key}"{suggest(str(key), known)}'
+    if first["type"] == "missing":
+        return f'{where}: "{key}" is missing'
+    message = str(first["msg"]).removeprefix("Value error, ")
+    given = (
+        "" if first["type"] == "value_error" or isinstance(first["input"], (dict, list)) else f": {first['input']!r}"
+    )
+    return f"{where}: {message}{given}"
+
+
+def _steps(loc: list[Any], data: Any) -> Iterator[str]:
+    """The way to a fault in words; items of lists are named by their id where they have one."""
+    word = ""
+    for step in loc:
+        if isinstance(step, str) and not (isinstance(data, dict) and step in data):
+            continue  # a branch of a union, which the author did not write
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            data = None
+        if isinstance(step, int):
+            name = data.get("id", data.get("name", data.get("label"))) if isinstance(data, dict) else None
+            yield f'{word} "{name}"' if name else f"{word} number {step + 1}"
+            word = ""
+        else:
+            if word:
+                yield word
+            word = step
+    if word:
+        yield word
