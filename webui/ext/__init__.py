@@ -10,19 +10,31 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from webui.ext.api import Base as Base
     from webui.ext.api import ControlAdapter as ControlAdapter
+    from webui.ext.api import Header as Header
+    from webui.ext.api import Hint as Hint
+    from webui.ext.api import Map as Map
+    from webui.ext.api import Match as Match
     from webui.ext.api import Residuals as Residuals
-    from webui.ext.maps import Map as Map
+    from webui.ext.api import TensorInfo as TensorInfo
+    from webui.ext.api import UnetRows as UnetRows
     from webui.ext.maps import PreprocessContext as PreprocessContext
 
 API: Final = (1, 0)
 """Major and minor version of what extensions may rely on: adding is a minor step."""
 
 _HOMES: Final = {
+    "Base": "webui.ext.api",
     "ControlAdapter": "webui.ext.api",
-    "Map": "webui.ext.maps",
-    "PreprocessContext": "webui.ext.maps",
+    "Header": "webui.ext.api",
+    "Hint": "webui.ext.api",
+    "Map": "webui.ext.api",
+    "Match": "webui.ext.api",
     "Residuals": "webui.ext.api",
+    "TensorInfo": "webui.ext.api",
+    "UnetRows": "webui.ext.api",
+    "PreprocessContext": "webui.ext.maps",
 }
 
 

@@ -12,7 +12,7 @@ from typing import Any
 class App:
     """id, folder, device: the extension's. settings: "id.key" -> value, as declared by [[setting]].
 
-    provide(name, thing): offer something to other extensions. service("id.name"): what another one offers; that other one
+    provide(name, thing): offer something to other extensions. service("id.name"): what another one offers, which
     must be declared in [dependencies].
     """
 

@@ -102,8 +102,8 @@ class ModelPart(Strict):
 class ModelFile(Strict):
     """Weights that the core fetches on the user's word.
 
-    file: its place below models/ControlNetPreprocessor; a folder where parts are given. repository: where it comes from,
-    for people.
+    file: its place below models/ControlNetPreprocessor, a folder where parts are given. repository: where it comes
+    from, for people.
     """
 
     id: Word
