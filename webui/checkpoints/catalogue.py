@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-import os
 import re
 import shlex
 import threading
@@ -13,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webui.checkpoints.detect import detect_config, read_sidecar
+from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
 from webui.checkpoints.header import PICKLES, Header, read_header
 from webui.schema.errors import AtelierError, ModelError, NotFound
 from webui.schema.results import ModelInfo
@@ -22,9 +22,6 @@ ABOUT_KEY = "atelier.about"
 BLOCK = 8 * 1024 * 1024
 
 _HASH_IN_NAME = re.compile(r"\s*\[([0-9a-fA-F]{6,64})\]\s*$")
-
-Stamp = tuple[int, int, int]
-"""Modification time in nanoseconds, size in bytes, and modification time of the JSON file beside it (0: none)."""
 
 Entries = list[tuple[Path, ModelInfo]]
 
@@ -74,7 +71,7 @@ class Catalogue:
             digest = file_sha256(path, cancelled)
             with self._lock:
                 known = self._known.get(path)
-                if digest is not None and known is not None and known.stamp == _stamp(path):
+                if digest is not None and known is not None and known.stamp == stamp_of(path):
                     known.info = known.info.model_copy(update={"sha256": digest})
             return digest
         return info.sha256
@@ -104,7 +101,7 @@ class Catalogue:
 
     def _look(self, path: Path, name: str) -> None:
         try:
-            stamp = _stamp(path)
+            stamp = stamp_of(path)
         except OSError:  # gone since it was listed, or a broken link
             self._known.pop(path, None)
             return
@@ -176,34 +173,6 @@ def _about(header: Header) -> tuple[str, tuple[str, ...]]:
 def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
     """Model files and their names: the path below their root, without the ending."""
     for root, deep in ((models_dir / FOLDER, True), (models_dir, False)):
-        for path in _walk(root, deep):
-            if _is_model(path):
+        for path in walk(root, deep):
+            if is_model_file(path):
                 yield path, path.relative_to(root).with_suffix("").as_posix()
-
-
-def _walk(root: Path, deep: bool) -> Iterator[Path]:
-    """Files of a folder and, where `deep`, below it; links are followed, and no folder is read twice."""
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if deep and real not in seen else []
-        if real not in seen:
-            yield from (Path(folder, name) for name in sorted(files))
-        seen.add(real)
-
-
-def _is_model(path: Path) -> bool:
-    """Whether a file is listed: a pickle only as long as it is not converted."""
-    if path.name.startswith(".") or path.stem.lower().endswith(".vae"):  # X.vae.safetensors: a VAE, not a checkpoint
-        return False
-    ending = path.suffix.lower()
-    return ending == ".safetensors" or (ending in PICKLES and not path.with_suffix(".safetensors").exists())
-
-
-def _stamp(path: Path) -> Stamp:
-    status = path.stat()
-    try:
-        beside = path.with_suffix(".json").stat().st_mtime_ns
-    except OSError:
-        beside = 0
-    return status.st_mtime_ns, status.st_size, beside

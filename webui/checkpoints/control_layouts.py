@@ -33,7 +33,9 @@ INSIDE = {
 }
 _LAYER = re.compile(r"down_blocks\.(\d+)\.(resnets|attentions|downsamplers)\.(\d+)\.(.+)")
 _NUMBERED = re.compile(r"(controlnet_down_blocks|controlnet_cond_embedding\.blocks)\.(\d+)\.(.+)")
-_RESNET = re.compile(r"(.*(?:middle_block\.[02]|input_blocks\.\d+\.0))\.(norm1|conv1|time_emb_proj|norm2|conv2|conv_shortcut)\.")
+_RESNET = re.compile(
+    r"(.*(?:middle_block\.[02]|input_blocks\.\d+\.0))\.(norm1|conv1|time_emb_proj|norm2|conv2|conv_shortcut)\."
+)
 
 
 def bare_names(names: Iterable[str]) -> dict[str, str]:

@@ -52,7 +52,7 @@ def detect_config(header: Header, sidecar: Mapping[str, Any] | None = None) -> M
     beside = (sidecar or {}).get(CONFIG_KEY) or {}
     try:
         found = {} if "unet" in said else config_facts(header)
-        config = ModelConfig.from_json(_merged(_merged(found, said), beside))
+        config = ModelConfig.from_json(merged(merged(found, said), beside))
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"The file's architecture cannot be used: {error}.", "Get another version of it.") from error
     _check_input(config.unet)
@@ -106,24 +106,31 @@ def config_facts(header: Header) -> dict[str, Any]:
     for text in texts:
         text["projection"] = text["projection"] if text["pooled"] else None
     facts = {"unet": unet_facts(header), "vae": vae_facts(header), "texts": texts}
-    return _merged(_merged(family.to_json(), facts), prediction_facts(header, family))
+    return merged(merged(family.to_json(), facts), prediction_facts(header, family))
 
 
 def unet_facts(header: Header) -> dict[str, Any]:
     """What shapes tell of the U-Net: all but heads and norm groups."""
-    first, last = _needed(header, f"{UNET}input_blocks.0.0.weight"), _needed(header, f"{UNET}out.2.weight")
+    return {
+        **encoder_facts(header),
+        "out_channels": _needed(header, f"{UNET}out.2.weight")[0],
+        "context_dim": context_width(header),
+    }
+
+
+def encoder_facts(header: Header) -> dict[str, Any]:
+    """What shapes tell of a U-Net's encoder and middle, which a ControlNet has too."""
+    first = _needed(header, f"{UNET}input_blocks.0.0.weight")
     levels = _levels(header)
     label = header.shape(f"{UNET}label_emb.0.0.weight")
     proj_in = next((header.shape(name) for name in _inside("proj_in.weight", header)), None)
     return {
         "in_channels": first[1],
-        "out_channels": last[0],
         "model_channels": first[0],
         "channel_mult": [level[0][0] // first[0] for level in levels],
         "num_res_blocks": [len(level) for level in levels] if len(set(map(len, levels))) > 1 else len(levels[0]),
         "transformer_depth": [level[0][1] for level in levels],
         "transformer_depth_middle": _depth(header, f"{UNET}middle_block.1."),
-        "context_dim": context_width(header),
         "linear_projection": proj_in is not None and len(proj_in) == 2,
         "adm_channels": None if label is None else label[1],
     }
@@ -245,11 +252,11 @@ def _needed(header: Header, name: str) -> tuple[int, ...]:
     return shape
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     """JSON objects laid one over the other; objects inside are merged, all else is replaced."""
     both = base.keys() & over.keys()
     inner = {
-        key: _merged(base[key], over[key])
+        key: merged(base[key], over[key])
         for key in both
         if isinstance(base[key], Mapping) and isinstance(over[key], Mapping)
     }
