@@ -41,6 +41,14 @@ def file_hashes(folder: Path) -> Hashes:
     return {file.relative_to(folder).as_posix(): _digest(file) for file in _files(folder)}
 
 
+def code_digest(folder: Path) -> str:
+    """One digest of all texts of a folder: it changes with every edit of the code, whatever the version says."""
+    texts = sorted(
+        (file.relative_to(folder).as_posix(), _digest(file)) for file in _files(folder) if file.suffix in _TEXT
+    )
+    return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
+
+
 def _files(folder: Path) -> Sequence[Path]:
     """All files of a folder, links too; nothing that Python or an editor leaves behind."""
     entries = (entry for entry in folder.rglob("*") if not _LEFT_OUT & set(entry.relative_to(folder).parts))

@@ -9,13 +9,13 @@ from __future__ import annotations
 import gc
 import importlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder, ModuleSpec, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from types import CodeType, ModuleType
-from typing import Any, Final
+from typing import Final
 
 PARENT: Final = "webui_ext"
 
@@ -137,8 +137,3 @@ def _within(filename: str, folder: Path) -> str:
         return Path(filename).resolve().relative_to(folder.resolve()).as_posix()
     except (ValueError, OSError):
         return ""
-
-
-def settings_by_name(id: str, values: Mapping[str, Any]) -> dict[str, Any]:
-    """{"low": 1} of "canny" -> {"canny.low": 1}: the names under which an extension reads its settings."""
-    return {f"{id}.{name}": value for name, value in values.items()}
