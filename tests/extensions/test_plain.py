@@ -58,7 +58,7 @@ def test_tile_of_large_squares_keeps_the_middle_of_each_square():
 def test_a_gaussian_blur_is_the_same_as_scipys():
     image = noise(80, 60)
     wide = pixels(image, "tile", "blur_gaussian", sigma=3)
-    radius = (round(3 * 6 + 1) | 1) // 2  # OpenCV cuts at three sigma for bytes
+    radius = ((3 * 6 + 1) | 1) // 2  # OpenCV cuts at three sigma for bytes
     second = ndimage.gaussian_filter(image.astype(float), (3, 3, 0), mode="mirror", radius=(radius, radius, 0))
     assert np.abs(wide - second).max() <= 2  # OpenCV's kernel for bytes has eight binary places
     assert np.abs(wide - second).mean() <= 0.6

@@ -1,0 +1,89 @@
+"""Networks of transformers' own classes, very small and with random weights, saved as the real ones are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+from transformers import (
+    BeitConfig,
+    BitConfig,
+    DepthAnythingConfig,
+    DepthAnythingForDepthEstimation,
+    Dinov2Config,
+    DPTConfig,
+    DPTForDepthEstimation,
+    DPTImageProcessorPil,
+    ZoeDepthConfig,
+    ZoeDepthForDepthEstimation,
+    ZoeDepthImageProcessorPil,
+)
+
+VIT = {"hidden_size": 16, "num_hidden_layers": 4, "num_attention_heads": 2, "intermediate_size": 32}
+NECK = {"neck_hidden_sizes": [4, 8, 8, 8], "fusion_hidden_size": 8}
+BINS = {"n_bins": 4, "min_depth": 0.001}
+
+
+def randomize(network: nn.Module, seed: int) -> nn.Module:
+    """Draw every weight anew, so that nothing is zero and no two pictures look alike to the network."""
+    draw = torch.Generator().manual_seed(seed)
+    for parameter in network.parameters():
+        scale = 0.5 if parameter.ndim == 1 else (2 / parameter[0].numel()) ** 0.5
+        parameter.data = torch.randn(parameter.shape, generator=draw) * scale
+    return network.eval()
+
+
+def write_depth_anything(folder: Path, kind: str = "relative") -> nn.Module:
+    stages = [f"stage{number}" for number in range(1, 5)]
+    backbone = Dinov2Config(**VIT, image_size=28, patch_size=14, out_features=stages, reshape_hidden_states=False)
+    config = DepthAnythingConfig(
+        backbone_config=backbone, **NECK, reassemble_hidden_size=16, head_hidden_size=4, depth_estimation_type=kind,
+        max_depth=20,
+    )  # fmt: skip
+    processor = DPTImageProcessorPil(
+        size={"height": 56, "width": 56}, ensure_multiple_of=14, keep_aspect_ratio=True,
+        image_mean=[0.485, 0.456, 0.406], image_std=[0.229, 0.224, 0.225],
+    )  # fmt: skip
+    return _write(folder, DepthAnythingForDepthEstimation(config), processor)
+
+
+def write_dpt(folder: Path, hybrid: bool = False) -> nn.Module:
+    config = DPTConfig(
+        **VIT, **NECK, image_size=32, patch_size=8, backbone_out_indices=[0, 1, 2, 3], use_auxiliary_head=False
+    )
+    if hybrid:
+        stages = ["stage1", "stage2", "stage3"]
+        backbone = BitConfig(
+            embedding_size=8, hidden_sizes=[8, 8, 16], depths=[1, 1, 1], layer_type="bottleneck", num_groups=4,
+            global_padding="same", embedding_dynamic_padding=True, out_features=stages,
+        )  # fmt: skip
+        config = DPTConfig(
+            **VIT, neck_hidden_sizes=[8, 8, 8, 8], fusion_hidden_size=8, image_size=64, patch_size=16,
+            backbone_out_indices=[0, 1, 2, 3], use_auxiliary_head=False, is_hybrid=True, backbone_config=backbone,
+            backbone_featmap_shape=[1, 16, 4, 4], neck_ignore_stages=[0, 1],
+        )  # fmt: skip
+    side = 64 if hybrid else 32
+    return _write(folder, DPTForDepthEstimation(config), DPTImageProcessorPil(size={"height": side, "width": side}))
+
+
+def write_zoe(folder: Path, heads: int = 1) -> nn.Module:
+    backbone = BeitConfig(
+        **VIT, image_size=32, patch_size=8, out_indices=[1, 2, 3, 4], reshape_hidden_states=False,
+        use_relative_position_bias=True,
+    )  # fmt: skip
+    config = ZoeDepthConfig(
+        backbone_config=backbone, **NECK, num_relative_features=4, bottleneck_features=8, num_attractors=[4, 2, 2, 1],
+        bin_embedding_dim=8, bin_configurations=[{**BINS, "max_depth": 10.0, "name": f"bins{n}"} for n in range(heads)],
+        num_patch_transformer_layers=4, patch_transformer_hidden_size=128, patch_transformer_intermediate_size=16,
+        patch_transformer_num_attention_heads=2,
+    )  # fmt: skip
+    processor = ZoeDepthImageProcessorPil(size={"height": 32, "width": 48}, ensure_multiple_of=8)
+    return _write(folder, ZoeDepthForDepthEstimation(config), processor)
+
+
+def _write(folder: Path, network: nn.Module, processor: object) -> nn.Module:
+    randomize(network, 0)
+    network.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return network
