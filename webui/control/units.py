@@ -183,11 +183,30 @@ class Spread:
         return whole
 
 
-class PassUnits:
-    """The units of one pass of one picture, in their order."""
+@dataclass(frozen=True)
+class LoneUnit:
+    """A unit without a control model, in one pass: the extension of its preprocessor acts by hooks of its own.
 
-    def __init__(self, units: Sequence[Unit]) -> None:
+    number: from 1; hint: its map; region: (1 1 h w) in 0..1, where it acts, or None for everywhere.
+    """
+
+    number: int
+    settings: ControlUnit
+    hint: Hint
+    region: Tensor | None = None
+    hires: bool = False
+
+    def active(self, step: int, steps: int) -> bool:
+        """Whether it acts in solver step `step` (from 0) of `steps`."""
+        return self.settings.weight != 0 and in_window(self.settings, step, steps)
+
+
+class PassUnits:
+    """The units of one pass of one picture, in their order; alone: those that act without a control model."""
+
+    def __init__(self, units: Sequence[Unit], alone: Sequence[LoneUnit] = ()) -> None:
         self.units = tuple(units)
+        self.alone = tuple(alone)
         self._last: list[tuple[Unit, int, Contribution]] = []
 
     @property

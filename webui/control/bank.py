@@ -1,0 +1,195 @@
+"""The control units of one job: their maps, their networks, and the units of each pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from webui.checkpoints.control_catalogue import ControlCatalogue
+from webui.control.adapters import Base, ControlAdapter, Hint, Map, Match
+from webui.control.geometry import CROP, Pixels, fit, mirrored_to
+from webui.control.maps import MapCache, Preprocessors, Source, make_map, pixels_of
+from webui.control.policy import in_pass
+from webui.control.shelf import Loaded, Shelf
+from webui.control.units import LoneUnit, PassUnits, Unit
+from webui.control.validate import check_fit
+from webui.images.mask import load_mask
+from webui.nn.config import ModelConfig
+from webui.schema.control import CONTROL_RESIZE_MODES, NO_PREPROCESSOR, ControlUnit
+from webui.schema.errors import BadRequest
+from webui.schema.images import ImageRef
+from webui.schema.requests import RESIZE_MODES, Img2Img, Inpaint, Request
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The size of one pass. width, height: what is asked for, in pixels; shape: of the latent (c h w).
+
+    hires: whether this is the hires pass. crop: the part of the first picture (left, top, right, bottom, in its pixels)
+    that an inpainting draws alone.
+    """
+
+    width: int
+    height: int
+    shape: tuple[int, int, int]
+    hires: bool = False
+    crop: Box | None = None
+
+
+@dataclass(frozen=True)
+class ControlTools:
+    """What the engine lends. adapters: the classes of all extensions, in running order; config: of the checkpoint;
+    shelf, maps: kept from job to job; picture: a picture of the request; note: tells the user."""
+
+    catalogue: ControlCatalogue
+    preprocessors: Preprocessors
+    adapters: Callable[[], Sequence[type[ControlAdapter]]]
+    shelf: Shelf
+    maps: MapCache
+    config: ModelConfig
+    base: Base
+    device: torch.device
+    picture: Callable[[ImageRef], Image.Image]
+    note: Callable[[str], None]
+
+
+class UnitBank:
+    """The enabled units of a job, made ready once and fitted to each pass."""
+
+    def __init__(self, request: Request, tools: ControlTools) -> None:
+        self._request = request
+        self._tools = tools
+
+    @property
+    def units(self) -> list[tuple[int, ControlUnit]]:
+        """Enabled units and their numbers, from 1 as the user counts."""
+        return [(number, unit) for number, unit in enumerate(self._request.control, 1) if unit.enabled]
+
+    def prepare(self, frame: Frame) -> Iterator[tuple[int, ControlUnit, Map]]:
+        """Make the map of every unit, one after another, then load the networks: the stage before sampling.
+
+        frame: of the first pass. Yields number, unit and map, each as it is made.
+
+        Raises:
+            AtelierError: a map cannot be made, or a network cannot be loaded.
+        """
+        for number, unit in self.units:
+            yield number, unit, self.map(unit, frame)
+        for _, unit in self.units:
+            if not self._is_alone(unit):
+                self._load(unit)
+
+    def map(self, unit: ControlUnit, frame: Frame) -> Map:
+        """The map of a unit at its own size; made once."""
+        size = frame.width, frame.height
+        seed = max(self._request.seed, 0)
+        return make_map(unit, self._source(unit, frame.crop), size, self._tools.preprocessors, self._tools.maps, seed)
+
+    def open(self, frame: Frame, first: Frame) -> PassUnits:
+        """The units that act in a pass, their maps fitted to it. first: the frame that `prepare` was given."""
+        acting = [(number, unit) for number, unit in self.units if in_pass(unit, frame.hires)]
+        units: list[Unit] = []
+        alone: list[LoneUnit] = []
+        for number, unit in acting:
+            region = self._region(unit, frame)
+            if self._is_alone(unit):
+                alone.append(LoneUnit(number, unit, self._hint(unit, frame, first, Match("")), region, frame.hires))
+                continue
+            loaded = self._load(unit)
+            hint = self._hint(unit, frame, first, loaded.match, self._is_bgr(unit))
+            config = self._tools.config.unet
+            units.append(Unit(number, unit, loaded.adapter, loaded.match, config, hint, region, frame.hires))
+        return PassUnits(units, alone)
+
+    def _is_alone(self, unit: ControlUnit) -> bool:
+        return unit.preprocessor != NO_PREPROCESSOR and self._tools.preprocessors.alone(unit.preprocessor)
+
+    def _is_bgr(self, unit: ControlUnit) -> bool:
+        info = self._tools.catalogue.find(unit.model).info
+        return info is not None and info.bgr
+
+    def _load(self, unit: ControlUnit) -> Loaded:
+        model = self._tools.catalogue.find(unit.model)
+        if model.info is not None:
+            check_fit(model.name, model.info, self._tools.config)
+        return self._tools.shelf.get(model, self._tools.adapters(), self._tools.base)
+
+    def _source(self, unit: ControlUnit, crop: Box | None) -> Source:
+        """What the unit's map is made of: its own picture, or the tab's; and its mask, or the tab's."""
+        ref = unit.image or (self._request.init_image if isinstance(self._request, Img2Img) else None)
+        if ref is None:
+            raise BadRequest("A control unit has no picture.", "Give it one, or switch it off.")
+        image = pixels_of(self._tools.picture(ref))
+        mask = self._mask(unit, image)
+        key = ref.sha256
+        if crop is not None and isinstance(self._request, Img2Img):
+            first = self._tools.picture(self._request.init_image).size
+            image = _cropped(image, first, crop, unit.resize_mode)
+            mask = None if mask is None else _cropped(mask, first, crop, unit.resize_mode)
+            key += f"{unit.resize_mode}{crop}"
+        mask_ref = unit.mask.sha256 if unit.mask else "tab" if mask is not None else ""
+        return Source(f"{key}/{mask_ref}", image, mask)
+
+    def _mask(self, unit: ControlUnit, image: Pixels) -> Pixels | None:
+        """The mask of a unit at its picture's size (h w), or None."""
+        if unit.mask is not None:
+            mask = load_mask(self._tools.picture(unit.mask))
+        elif isinstance(self._request, Inpaint):
+            mask = load_mask(self._tools.picture(self._request.mask))
+            mask = mask.point(lambda value: 255 - value) if self._request.mask_invert else mask
+        else:
+            return None
+        return np.asarray(mask.resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST), np.uint8)
+
+    def _mode(self, unit: ControlUnit) -> str:
+        """How the unit's map is brought to size: the tab's own picture follows the tab's resize mode."""
+        if unit.image is None and isinstance(self._request, Img2Img):
+            return CONTROL_RESIZE_MODES[RESIZE_MODES.index(self._request.resize_mode)]
+        return unit.resize_mode
+
+    def _hint(self, unit: ControlUnit, frame: Frame, first: Frame, match: Match, bgr: bool = False) -> Hint:
+        """The map fitted to the pass, as the network reads it."""
+        made, mode = self.map(unit, first), self._mode(unit)
+        kind = "" if unit.preprocessor == NO_PREPROCESSOR else self._tools.preprocessors.kind(unit.preprocessor)
+        pixels = self._fitted(made.image, frame, mode, kind)
+        image = self._tensor(pixels[..., ::-1] if bgr else pixels)
+        source = self._source(unit, first.crop)
+        mask = None
+        if source.mask is not None:
+            mask = (self._tensor(self._fitted(source.mask, frame, mode, "mask")[..., None]) > 0.5).to(image)
+        if match.hint == "inpaint" and mask is not None:
+            image = image * (1 - mask) - mask
+        return Hint(image, made.image, unit, mask, made.data)
+
+    def _region(self, unit: ControlUnit, frame: Frame) -> Tensor | None:
+        """Where the unit acts, (1 1 h w) in 0..1; None for everywhere."""
+        if unit.region_mask is None:
+            return None
+        mask = np.asarray(load_mask(self._tools.picture(unit.region_mask)), np.uint8)
+        if frame.crop is not None and isinstance(self._request, Img2Img):
+            mask = _cropped(mask, self._tools.picture(self._request.init_image).size, frame.crop, CROP)
+        return self._tensor(self._fitted(mask, frame, CROP, "mask")[..., None])
+
+    def _fitted(self, image: Pixels, frame: Frame, mode: str, kind: str) -> Pixels:
+        """At the size of the pass, the rest up to whole latent pixels being mirrored as the picture's is."""
+        fitted = fit(image, frame.width, frame.height, mode, kind)
+        multiple = self._tools.config.vae.downscale
+        return mirrored_to(fitted, frame.shape[2] * multiple, frame.shape[1] * multiple)
+
+    def _tensor(self, pixels: Pixels) -> Tensor:
+        """(h w c) -> (1 c h w) in 0..1."""
+        plain = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None] / 255
+        return plain.to(self._tools.device, self._tools.base.dtype)
+
+
+def _cropped(image: Pixels, first: tuple[int, int], crop: Box, mode: str) -> Pixels:
+    """The part of a picture that lies on `crop` of the first picture, whose size is `first` (width, height)."""
+    left, top, right, bottom = crop
+    return np.ascontiguousarray(fit(image, *first, mode)[top:bottom, left:right])

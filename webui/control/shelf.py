@@ -1,0 +1,108 @@
+"""Control networks in memory: loaded once, kept while the checkpoint stays, off the GPU when no job needs them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from webui.checkpoints.control import ControlInfo
+from webui.checkpoints.control_catalogue import ControlModel
+from webui.checkpoints.header import Header, read_header
+from webui.control.adapters import Base, ControlAdapter, Match
+from webui.schema.errors import ModelError
+
+KEPT_NETWORKS = 4
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A control file in memory, and what it is."""
+
+    adapter: ControlAdapter
+    match: Match
+
+
+class Shelf:
+    """The control networks of one engine. Used by its worker thread alone."""
+
+    def __init__(self, device: torch.device, limit: int = KEPT_NETWORKS) -> None:
+        self._device = device
+        self._limit = limit
+        self._base: Base | None = None
+        self._loaded: OrderedDict[tuple[Path, int, int], Loaded] = OrderedDict()
+
+    def get(self, model: ControlModel, adapters: Sequence[type[ControlAdapter]], base: Base) -> Loaded:
+        """The network of a file, loaded now unless it is there. adapters: those that may know it, in order.
+
+        Raises:
+            ModelError: no adapter knows the file, or it cannot be loaded.
+        """
+        if base is not self._base:
+            self._loaded.clear()  # some are made of the checkpoint's weights, all are of its dtype
+            self._base = base
+        status = model.path.stat()
+        key = model.path, status.st_mtime_ns, status.st_size
+        if key not in self._loaded:
+            self._loaded[key] = load_control(model, adapters, base, self._device)
+        self._loaded.move_to_end(key)
+        while len(self._loaded) > self._limit:
+            self._loaded.popitem(last=False)
+        return self._loaded[key]
+
+    def rest(self) -> None:
+        """Every network off the device: the job is over, or needs its memory."""
+        for loaded in self._loaded.values():
+            for module in loaded.adapter.modules():
+                module.to("cpu")
+
+    def clear(self) -> None:
+        """Let all networks go."""
+        self._loaded.clear()
+        self._base = None
+
+
+def load_control(
+    model: ControlModel, adapters: Sequence[type[ControlAdapter]], base: Base, device: torch.device
+) -> Loaded:
+    """The network of a file. Raises ModelError."""
+    header = read_header(model.path)
+    for adapter in adapters:
+        match = adapter.probe(header)
+        if match is not None:
+            match = match if model.info is None else told(match, model.info)
+            with safe_open(model.path, framework="pt", device="cpu") as file:
+                return Loaded(adapter.load(Weights(file, header), match, base, device), match)
+    raise ModelError(
+        f"No extension knows what {model.name} is.", "Enable the extension it is for, or choose another file."
+    )
+
+
+def told(match: Match, info: ControlInfo) -> Match:
+    """The match with what the file's name and the files beside it tell."""
+    return replace(match, pooled=match.pooled or info.pooled, hint="inpaint" if info.inpaint else match.hint)
+
+
+class Weights(Mapping[str, Tensor]):
+    """The tensors of an open file, read when they are asked for."""
+
+    def __init__(self, file: safe_open, header: Header) -> None:
+        self._file = file
+        self._header = header
+
+    def __getitem__(self, name: str) -> Tensor:
+        if name not in self._header.tensors:
+            raise KeyError(name)
+        tensor: Tensor = self._file.get_tensor(name)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._header.tensors)
+
+    def __len__(self) -> int:
+        return len(self._header.tensors)
