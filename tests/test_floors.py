@@ -14,6 +14,8 @@ FLOORS = (
     ("nn", "diffusion", "images"),
     ("prompt",),  # words become the numbers that nn's encoders give and diffusion's denoiser takes
     ("checkpoints",),
+    ("control",),
+    ("ext",),
     ("pipeline",),
     ("engine",),
     ("runtime",),
@@ -22,10 +24,14 @@ FLOORS = (
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # What the web process may use of the engine.
-ENGINE_WITHOUT_TORCH = {"interface", "client", "wire", "watchdog"}
+ENGINE_WITHOUT_TORCH = {"interface", "client", "questions", "wire", "watchdog"}
+# What the web process may use of extensions: their code never runs there.
+EXT_WITHOUT_TORCH = {
+    "bundled", "check", "discover", "hooks", "install", "manifest", "order", "params", "report", "state", "sync",
+}  # fmt: skip
 # Parts that may import a library; every other library but these is free for all.
 HOMES = {
-    "torch": {"nn", "diffusion", "prompt", "checkpoints", "pipeline", "engine"},
+    "torch": {"nn", "diffusion", "prompt", "checkpoints", "control", "ext", "pipeline", "engine"},
     "gradio": {"ui", "server"},
     "fastapi": {"api", "server"},
     "starlette": {"api", "server"},
@@ -97,10 +103,22 @@ def test_above_the_engine_only_its_part_without_torch_is_used():
     assert wrong == []
 
 
+def test_above_the_engine_extensions_are_known_by_their_manifests_alone():
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for part, path, tree in modules()
+        for name in imports(tree)
+        if FLOOR[part] > FLOOR["engine"] and name.startswith("webui.ext.")
+        and name.split(".")[2] not in EXT_WITHOUT_TORCH
+    ]  # fmt: skip
+    assert wrong == []
+
+
 def test_the_runtime_knows_an_engine_only_by_its_interface():
     found = {name for part, _path, tree in modules() if part == "runtime" for name in imports(tree)}
     assert {name for name in found if name.startswith("webui.engine.")} <= {
-        "webui.engine.interface", "webui.engine.interface.EngineFactory", "webui.engine.interface.EngineLike",
+        "webui.engine.interface", "webui.engine.interface.Answered", "webui.engine.interface.EngineFactory",
+        "webui.engine.interface.EngineLike",
     }  # fmt: skip
 
 

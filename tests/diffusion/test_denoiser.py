@@ -70,7 +70,10 @@ class Network:
     def __init__(self) -> None:
         self.calls: list[tuple[torch.Tensor, torch.Tensor]] = []
 
-    def __call__(self, x, timesteps, context, y):
+    def __call__(self, call):
+        return self.answer(call.x, call.timesteps, call.context, call.y)
+
+    def answer(self, x, timesteps, context, y):
         self.calls.append((x, timesteps))
         level = timesteps[:, None, None, None].to(x.dtype) / 1000
         told = context.mean((1, 2))[:, None, None, None]
@@ -85,7 +88,7 @@ def plain(cond_: Cond, x, sigma, prediction="epsilon"):
     """One row by itself, written out."""
     t = torch.tensor([SCHEDULE.sigma_to_timestep(sigma)])
     y = None if cond_.y is None else cond_.y[None]
-    output = Network()(x[None] / (1 + sigma**2) ** 0.5, t, cond_.context[None], y)[0]
+    output = Network().answer(x[None] / (1 + sigma**2) ** 0.5, t, cond_.context[None], y)[0]
     return to_denoised(prediction, output, x, sigma)
 
 
@@ -150,9 +153,9 @@ def test_the_network_works_in_the_dtype_of_its_context_and_the_answer_in_that_of
     half = Cond(normal(7, 5).to(torch.bfloat16))
     seen = []
 
-    def network(x, timesteps, context, y):
-        seen.append((x.dtype, timesteps.dtype))
-        return x
+    def network(call):
+        seen.append((call.x.dtype, call.timesteps.dtype))
+        return call.x
 
     wish = Eval(normal(4, 3, 3).float(), 2.0, 0)
     (answer,) = denoise(network, [wish], [Guidance(((half, 1.0),), half, 3.0)], SCHEDULE, "epsilon")
@@ -172,3 +175,12 @@ def test_the_model_is_called_where_its_conds_are_and_answers_come_back_to_the_la
     output = torch.ones_like(model(call.x, call.timesteps, call.context, call.y)[0], device="cpu")
     (answer,) = combine([Eval(evals[0].x.to("meta"), 2.0, 0)], [Guidance(((cond, 1.0),), cond)], {(0, 0): output}, "v")
     assert (answer.denoised.device.type, answer.denoised.dtype) == ("meta", torch.float32)
+
+
+def test_a_call_says_of_each_row_its_noise_level_and_its_solver_step():
+    evals = [Eval(normal(4, 3, 3), 9.0, 2), Eval(normal(4, 3, 3), 0.5, 7)]
+    guidances = [Guidance(((cond(0), 1.0),), cond(1), 7.0), Guidance(((cond(2), 1.0),), cond(3), 1.0)]
+    (call,) = stack(evals, guidances, SCHEDULE)
+    assert call.places == ((0, 0), (0, 1), (1, 0))
+    assert call.sigmas == (9.0, 9.0, 0.5)
+    assert call.steps == (2, 2, 7)

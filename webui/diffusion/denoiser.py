@@ -18,8 +18,6 @@ from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer, Eval
 
 Prediction = Literal["epsilon", "v", "sample"]
-Model = Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
-"""model(x (b c h w), timesteps (b,), context (b n d), y (b adm) | None) -> output (b c h w)."""
 
 
 def c_in(sigma: Tensor | float) -> Tensor | float:
@@ -99,13 +97,23 @@ class Guidance:
 
 @dataclass(frozen=True)
 class Call:
-    """The arguments of one model call, and for each row the place (image, row of that image) it belongs to."""
+    """The arguments of one model call.
+
+    x: (b c h w), timesteps: (b,), context: (b n d), y: (b adm) or None. For each row, places: (image, row of that image)
+    it belongs to; sigmas: its noise level; steps: its solver step.
+    """
 
     x: Tensor
     timesteps: Tensor
     context: Tensor
     y: Tensor | None
     places: tuple[tuple[int, int], ...]
+    sigmas: tuple[float, ...]
+    steps: tuple[int, ...]
+
+
+Model = Callable[[Call], Tensor]
+"""model(call) -> output (b c h w)."""
 
 
 def stack(evals: Sequence[Eval], guidances: Sequence[Guidance], schedule: NoiseSchedule) -> list[Call]:
@@ -150,7 +158,7 @@ def denoise(
     """
     outputs: dict[tuple[int, int], Tensor] = {}
     for call in stack(evals, guidances, schedule):
-        outputs |= zip(call.places, model(call.x, call.timesteps, call.context, call.y).unbind(), strict=True)
+        outputs |= zip(call.places, model(call).unbind(), strict=True)
     return combine(evals, guidances, outputs, prediction)
 
 
@@ -172,6 +180,8 @@ def _call(
         context,
         torch.stack(y) if y else None,
         places,
+        tuple(wish.sigma for wish in evals),
+        tuple(wish.step for wish in evals),
     )
 
 

@@ -11,14 +11,16 @@ from webui.pipeline.work import (
     Denoise,
     EncodeImage,
     EncodeText,
+    EndSampling,
     NothingYet,
+    OpenPass,
     Pass,
     Picture,
     StopSampling,
     Work,
 )
 
-ORDER = (EncodeText, EncodeImage, Denoise, DecodeLatent)
+ORDER = (EncodeText, EncodeImage, OpenPass, Denoise, EndSampling, DecodeLatent)
 """Passes that lag behind are brought forward first, so that all of a batch sample and decode together."""
 
 Execute = Callable[[Sequence[Any]], Sequence[Any]]

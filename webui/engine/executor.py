@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
-from webui.diffusion.denoiser import denoise
+from webui.diffusion.denoiser import Call, denoise
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer
 from webui.engine.devices import Placement, is_out_of_memory
+from webui.ext.sampling import denoise_scoped
 from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Texts
 from webui.prompt.encode import encode_pair
 from webui.schema.errors import NumericError, OutOfMemory
@@ -34,6 +35,8 @@ class Executor:
 
     def __init__(self, model: LoadedModel, placement: Placement) -> None:
         self.facts = ModelFacts(model.config, NoiseSchedule(model.config.schedule), placement.device)
+        self.config = model.config
+        self.unet = model.unet
         self.note: Callable[[str], None] = ignore
         self._model = model
         self._placement = placement
@@ -90,15 +93,27 @@ class Executor:
         return (image.float() / 2 + 0.5).clamp(0, 1)
 
     def _denoise_together(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
-        evals, guidances = [item.eval for item in wanted], [item.guidance for item in wanted]
-        answers = denoise(self._model.unet, evals, guidances, self.facts.schedule, self._model.config.prediction)
-        for item, answer in zip(wanted, answers, strict=True):
+        found = self._scoped(wanted) if any(item.scope is not None for item in wanted) else self._plain(wanted)
+        for item, (_, answer) in zip(wanted, found, strict=True):
             if not torch.isfinite(answer.denoised).all():
                 raise NumericError(
                     f"The model gave NaN at step {item.eval.step + 1} of {item.steps}.",
                     "Start with --dtype float32, lower the CFG scale, or check that the model file is whole.",
                 )
+        return found
+
+    def _plain(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
+        def unet(call: Call) -> Tensor:
+            output: Tensor = self.unet(call.x, call.timesteps, call.context, call.y)
+            return output
+
+        evals, guidances = [item.eval for item in wanted], [item.guidance for item in wanted]
+        answers = denoise(unet, evals, guidances, self.facts.schedule, self.config.prediction)
         return [(item.eval.x, answer) for item, answer in zip(wanted, answers, strict=True)]
+
+    def _scoped(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
+        scope = next(item.scope for item in wanted if item.scope is not None)
+        return denoise_scoped(wanted, scope.tools, self.facts.schedule, self.config.prediction)
 
     def _finite_or_float32(self, work: Callable[[], Tensor]) -> Tensor:
         """work(), and again with the VAE in float32 (in which it stays) where half precision overflowed."""
@@ -120,7 +135,8 @@ class Executor:
     def _decode(self, latent: Tensor) -> Tensor:
         vae = self._model.vae
         z = vae.from_latent(latent[None].to(self._placement.device, _dtype(vae)))
-        image: Tensor = _with_tiles(vae.decode, lambda x: vae.decode_tiled(x, TILE), z, z.shape[-2] * z.shape[-1], self.note)
+        area = z.shape[-2] * z.shape[-1]
+        image: Tensor = _with_tiles(vae.decode, lambda x: vae.decode_tiled(x, TILE), z, area, self.note)
         return image[0]
 
     def _encode_text(self, wanted: EncodeText) -> Texts:

@@ -37,7 +37,7 @@ def hires(
     """latent (c h w) of the first pass -> latent (c H W) of the second, of `size` (width, height) in pixels."""
     texts: Texts = yield text_of(request, *size)
     enlarged: Tensor = yield from enlarge(request.hr_upscaler, model, source, latent, size)
-    redo = Redo(request.denoising_strength, request.hr_steps or request.steps, place=Place(1, 2))
+    redo = Redo(request.denoising_strength, request.hr_steps or request.steps, place=Place(1, 2, size))
     return (yield from from_latent(request, model, source, texts, enlarged, redo))
 
 

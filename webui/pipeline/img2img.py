@@ -8,7 +8,7 @@ from torch import Tensor
 from webui.diffusion.noise import NoiseSource
 from webui.images.read import opaque
 from webui.images.resize import crop_back, pad_to_multiple, resize_to
-from webui.pipeline.sampling import Redo, from_latent
+from webui.pipeline.sampling import Place, Redo, from_latent
 from webui.pipeline.tensors import image_to_tensor, tensor_to_image
 from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, Pass, Picture, Texts, text_of
 from webui.schema.requests import Img2Img
@@ -23,9 +23,9 @@ def img2img(request: Img2Img, model: ModelFacts, source: NoiseSource, init: Imag
     padded = pad_to_multiple(image, model.multiple)
     shape = model.latent_shape(*image.size)
     latent: Tensor = yield EncodeImage(image_to_tensor(padded), source.posterior(shape))
-    redo = Redo(request.denoising_strength, request.steps)
+    redo = Redo(request.denoising_strength, request.steps, place=Place(size=image.size))
     latent = yield from from_latent(request, model, source, texts, latent, redo)
-    decoded: Tensor = yield DecodeLatent(latent)
+    decoded: Tensor = yield DecodeLatent(latent, model.picture)
     return Picture(crop_back(tensor_to_image(decoded), *image.size))
 
 

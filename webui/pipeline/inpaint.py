@@ -15,7 +15,7 @@ from webui.diffusion.noise import NoiseSource
 from webui.images.mask import Region, blur_mask, composite, crop_region, fill_masked, load_mask, paste_region
 from webui.images.read import opaque
 from webui.images.resize import crop_back, pad_to_multiple, resize_to
-from webui.pipeline.sampling import Keep, Redo, from_latent
+from webui.pipeline.sampling import Keep, Place, Redo, from_latent
 from webui.pipeline.tensors import image_to_tensor, mask_to_tensor, tensor_to_image
 from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, Pass, Picture, Texts, Work, text_of
 from webui.schema.errors import BadRequest
@@ -77,9 +77,10 @@ def redraw(request: Inpaint, model: ModelFacts, source: NoiseSource, canvas: Can
     init: Tensor = yield EncodeImage(image_to_tensor(padded), source.posterior(shape))
     repaint = latent_mask(pad_to_multiple(canvas.mask, model.multiple), model.multiple).to(init)
     init = masked_content(request.masked_content, init, repaint, source.initial(shape))
-    redo = Redo(request.denoising_strength, request.steps, Keep(init, repaint))
+    place = Place(size=size, crop=canvas.region.box if canvas.region else None)
+    redo = Redo(request.denoising_strength, request.steps, Keep(init, repaint), place)
     latent: Tensor = yield from from_latent(request, model, source, texts, init, redo)
-    decoded: Tensor = yield DecodeLatent(latent)
+    decoded: Tensor = yield DecodeLatent(latent, model.picture)
     return crop_back(tensor_to_image(decoded), *size)
 
 

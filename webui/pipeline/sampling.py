@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from webui.diffusion.denoiser import Guidance, q_sample
 from webui.diffusion.noise import NoiseSource
 from webui.diffusion.samplers import SAMPLERS
 from webui.diffusion.schedules import SCHEDULES, ScheduleOptions, img2img_steps, visited_sigmas
-from webui.diffusion.types import Answer, SamplerInfo
-from webui.pipeline.work import Denoise, ModelFacts, NothingYet, StopSampling, Texts
+from webui.diffusion.types import Answer, Eval, SamplerInfo, Steps
+from webui.ext.passes import PassInfo, PassKind, Start
+from webui.ext.scope import Scope
+from webui.pipeline.work import Denoise, EndSampling, ModelFacts, NothingYet, OpenPass, StopSampling, Texts, Work
 from webui.schema.names import resolve_schedule
-from webui.schema.requests import Request
+from webui.schema.requests import Request, Txt2Img
+
+NO_EVAL = Eval(torch.zeros(0), 0.0, 0)
 
 
 @dataclass(frozen=True)
@@ -32,10 +38,12 @@ class Keep:
 
 @dataclass(frozen=True)
 class Place:
-    """Which pass of the picture this is, for its progress."""
+    """Which pass of the picture this is. size: (width, height) drawn, in pixels; crop: see `PassInfo`."""
 
     part: int = 0
     parts: int = 1
+    size: tuple[int, int] | None = None
+    crop: tuple[int, int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -63,54 +71,72 @@ def full_sigmas(request: Request, model: ModelFacts, steps: int) -> Tensor:
 
 def from_noise(
     request: Request, model: ModelFacts, source: NoiseSource, texts: Texts, shape: tuple[int, int, int], parts: int
-) -> Generator[Denoise, tuple[Tensor, Answer], Tensor]:
+) -> Generator[Work, Any, Tensor]:
     """Draw a latent (c h w) from pure noise."""
     sigmas = full_sigmas(request, model, request.steps)
-    start = SAMPLERS[request.sampler].initial_x(source.initial(shape).to(model.device), float(sigmas[0]))
-    return (yield from run(request, source, texts, start, sigmas, Place(0, parts)))
+    start = Start(source.initial(shape).to(model.device))
+    return (yield from run(request, model, source, texts, start, sigmas, Place(0, parts)))
 
 
 def from_latent(
     request: Request, model: ModelFacts, source: NoiseSource, texts: Texts, init: Tensor, redo: Redo
-) -> Generator[Denoise, tuple[Tensor, Answer], Tensor]:
+) -> Generator[Work, Any, Tensor]:
     """Add noise to a latent (c h w) for the given strength and take it away again; strength 0 gives it back."""
     if redo.strength <= 0:
         return init
     steps, executed = img2img_steps(redo.steps, redo.strength)
     sigmas = full_sigmas(request, model, steps)[-executed - 1 :]
-    start = q_sample(init, float(sigmas[0]), source.initial(init.shape).to(init))
-    return (yield from run(request, source, texts, start, sigmas, redo.place, redo.keep, init))
+    start = Start(source.initial(init.shape).to(init), init)
+    return (yield from run(request, model, source, texts, start, sigmas, redo.place, redo.keep))
 
 
 def run(
     request: Request,
+    model: ModelFacts,
     source: NoiseSource,
     texts: Texts,
-    start: Tensor,
+    start: Start,
     sigmas: Tensor,
     place: Place,
     keep: Keep | None = None,
-    latest: Tensor | None = None,
-) -> Generator[Denoise, tuple[Tensor, Answer], Tensor]:
-    """Run the request's sampler from `start` (c h w) through sigmas (n+1,) to the final latent (c h w).
-
-    latest: what to show when the pass is stopped before its first answer.
+) -> Generator[Work, Any, Tensor]:
+    """Run the request's sampler through sigmas (n+1,) to the final latent (c h w), inside the scope of its pass.
 
     Raises:
         NothingYet: when it is stopped before there is anything to show.
     """
     info = SAMPLERS[request.sampler]
-    noise = source.brownian(start) if info.noise == "brownian" else source.draws(start)
-    options = {name: getattr(request, name) for name in info.options}
-    sampler = info.run(start, sigmas.tolist(), noise, **options)
     guidance = guidance_of(request, info, texts)
+    scope: Scope | None = None
+    if model.picture is not None:
+        scope = yield OpenPass(pass_info(request, model, start, sigmas, place), start, guidance)
+    if scope is not None:
+        start, guidance = scope.start, scope.guidance
+    x = first_x(info, start, float(sigmas[0]))
+    noise = source.brownian(x) if info.noise == "brownian" else source.draws(x)
+    options = {name: getattr(request, name) for name in info.options}
+    sampler = info.run(x, sigmas.tolist(), noise, **options)
+    latent = yield from answered(sampler, Denoise(NO_EVAL, guidance, len(sigmas) - 1, place.part, place.parts, scope),
+                                 keep, start.latent)  # fmt: skip
+    if scope is not None:
+        latent = yield EndSampling(scope, latent)
+    return latent
+
+
+def answered(sampler: Steps, wish: Denoise, keep: Keep | None, latest: Tensor | None) -> Generator[Work, Any, Tensor]:
+    """Let the model answer a sampler to its end: the final latent (c h w).
+
+    wish: what each evaluation is sent with. latest: what to show when the pass is stopped before its first answer.
+    """
     try:
-        wish = next(sampler)
+        point = next(sampler)
         while True:
-            x, answer = yield Denoise(wish, guidance, len(sigmas) - 1, place.part, place.parts)
+            x, answer = yield replace(wish, eval=point)
             answer = blended(answer, keep)
             latest = answer.denoised
-            wish = sampler.send((x, answer))
+            if wish.scope is not None and wish.scope.stopped:
+                return latest
+            point = sampler.send((x, answer))
     except StopIteration as end:
         final: Tensor = end.value
         return keep.blend(final) if keep else final
@@ -120,6 +146,24 @@ def run(
         return latest
     finally:
         sampler.close()
+
+
+def first_x(info: SamplerInfo, start: Start, sigma: float) -> Tensor:
+    """The noisy latent (c h w) that the sampler starts from, at its first sigma."""
+    if start.latent is None:
+        return info.initial_x(start.noise, sigma)
+    return q_sample(start.latent, sigma, start.noise)
+
+
+def pass_info(request: Request, model: ModelFacts, start: Start, sigmas: Tensor, place: Place) -> PassInfo:
+    """What extensions are told of a pass. A size that the request leaves open is that of the latent."""
+    channels, h, w = start.noise.shape
+    width, height = place.size or (request.width or w * model.multiple, request.height or h * model.multiple)
+    kind: PassKind = "hires" if place.part else "base" if isinstance(request, Txt2Img) else request.kind
+    return PassInfo(
+        kind, place.part, model.picture or 0, width, height, (channels, h, w), len(sigmas) - 1,
+        tuple(sigmas.tolist()), place.crop,
+    )  # fmt: skip
 
 
 def guidance_of(request: Request, info: SamplerInfo, texts: Texts) -> Guidance:

@@ -22,6 +22,6 @@ def txt2img(request: Txt2Img, model: ModelFacts, source: NoiseSource) -> Pass:
     if request.enable_hr:
         width, height = hires_size(request, width, height)
         latent = yield from hires(request, model, source, latent, (width, height))
-    image = yield DecodeLatent(latent)
+    image = yield DecodeLatent(latent, model.picture)
     # sides that are no multiple of the model's own were rounded up
     return Picture(tensor_to_image(image).crop((0, 0, width, height)))

@@ -17,6 +17,8 @@ from torch import Tensor
 from webui.diffusion.denoiser import Cond, Guidance
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Eval
+from webui.ext.passes import PassInfo, Start
+from webui.ext.scope import Scope
 from webui.nn.config import ModelConfig
 from webui.schema.requests import Request
 
@@ -25,11 +27,16 @@ CPU = torch.device("cpu")
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What a pass must know of the loaded model: never the modules themselves. device: where latents are sampled."""
+    """What a pass must know of the loaded model: never the modules themselves. device: where latents are sampled.
+
+    picture: the number of this pass's picture in its job, where extensions or control units take part; None where
+    nobody does: then the pass announces nothing to them.
+    """
 
     config: ModelConfig
     schedule: NoiseSchedule
     device: torch.device = CPU
+    picture: int | None = None
 
     @property
     def multiple(self) -> int:
@@ -75,8 +82,26 @@ class EncodeImage:
 
 @dataclass(frozen=True)
 class DecodeLatent:
-    """Wants the image (3 8h 8w) in 0..1 of a latent (c h w)."""
+    """Wants the image (3 8h 8w) in 0..1 of a latent (c h w). picture: of which finished picture extensions see it."""
 
+    latent: Tensor
+    picture: int | None = None
+
+
+@dataclass(frozen=True)
+class OpenPass:
+    """Wants the `Scope` of what extensions and units add to a sampling pass, or None; it may change start and guidance."""
+
+    info: PassInfo
+    start: Start
+    guidance: Guidance
+
+
+@dataclass(frozen=True)
+class EndSampling:
+    """Wants the latent (c h w) that the hooks make of what was sampled in a scope, which ends."""
+
+    scope: Scope
     latent: Tensor
 
 
@@ -84,7 +109,7 @@ class DecodeLatent:
 class Denoise:
     """Wants `(x, Answer)` for one evaluation of the sampler.
 
-    steps: solver steps of this pass; part, parts: which pass of the picture this is.
+    steps: solver steps of this pass; part, parts: which pass of the picture this is; scope: what is added to it.
     """
 
     eval: Eval
@@ -92,6 +117,7 @@ class Denoise:
     steps: int
     part: int = 0
     parts: int = 1
+    scope: Scope | None = None
 
     @property
     def fraction(self) -> float:
@@ -100,7 +126,7 @@ class Denoise:
         return min((self.part + min(own, 1.0)) / self.parts, 1.0)
 
 
-Work = EncodeText | EncodeImage | DecodeLatent | Denoise
+Work = EncodeText | EncodeImage | DecodeLatent | OpenPass | Denoise | EndSampling
 
 
 @dataclass(frozen=True)

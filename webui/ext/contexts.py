@@ -1,0 +1,136 @@
+"""What the hooks around a job are given. Each extension has a context of its own; what belongs to the job is shared."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from PIL import Image
+from pydantic import ValidationError
+
+from webui.schema.errors import BadRequest
+from webui.schema.images import ImageRef
+from webui.schema.requests import Request, describe_validation
+
+S = TypeVar("S")
+
+
+@dataclass
+class JobData:
+    """A job, as all extensions of it share it. images: sha256 -> PNG."""
+
+    id: str
+    request: Request
+    images: dict[str, bytes]
+    note: Callable[[str], None]
+    stopped: Callable[[], bool]
+    states: dict[tuple[Any, ...], Any] = field(default_factory=dict)
+
+
+class JobContext:
+    """`prepare_job(job)`, `job_done(job, error)`, and `p.job` of every pass.
+
+    id: of the job. params: the values of the extension's own fields, checked, defaults filled in. settings: its own,
+    by key. images: the pictures of the request, sha256 -> PNG.
+    """
+
+    def __init__(self, owner: str, data: JobData, params: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+        self.owner = owner
+        self.params = params
+        self.settings = settings
+        self._data = data
+
+    @property
+    def id(self) -> str:
+        return self._data.id
+
+    @property
+    def request(self) -> Request:
+        """What is drawn, a frozen value. Only `update` changes it."""
+        return self._data.request
+
+    @property
+    def images(self) -> Mapping[str, bytes]:
+        return self._data.images
+
+    def update(self, **fields: Any) -> None:
+        """Change fields of the request, in `prepare_job` alone: the result is checked as any request is.
+
+        Raises:
+            BadRequest: names the field that is wrong. The model, the kind and the pictures' number stay as they are.
+        """
+        fixed = sorted({"model", "kind", "n_iter", "batch_size"} & set(fields))
+        if fixed:
+            raise BadRequest(f"An extension cannot change {', '.join(fixed)} of a job that has begun.")
+        kind = type(self._data.request)
+        given = {name: getattr(self._data.request, name) for name in kind.model_fields} | fields
+        try:
+            self._data.request = kind.model_validate(given)
+        except ValidationError as error:
+            raise BadRequest(describe_validation(error, kind)) from None
+
+    def add_image(self, image: Image.Image) -> ImageRef:
+        """Hand in a picture, for a field of the request that names one."""
+        data = io.BytesIO()
+        image.save(data, "PNG")
+        digest = hashlib.sha256(data.getvalue()).hexdigest()
+        self._data.images[digest] = data.getvalue()
+        return ImageRef(sha256=digest)
+
+    def image(self, ref: ImageRef) -> Image.Image:
+        """A picture of the request. Raises BadRequest when it is not there."""
+        if ref.sha256 not in self._data.images:
+            raise BadRequest("A picture of this request is no longer there.", "Choose the picture again.")
+        return Image.open(io.BytesIO(self._data.images[ref.sha256]))
+
+    def state(self, kind: Callable[[], S]) -> S:
+        """This extension's object of this class for this job, made when it is first asked for."""
+        return kept(self._data.states, (self.owner, kind), kind)
+
+    def note(self, text: str) -> None:
+        """Tell the user something, once; it stands under the pictures."""
+        self._data.note(text)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the owner of the job asked it to stop."""
+        return self._data.stopped()
+
+
+class PictureContext:
+    """`on_image(img)`: a finished picture before it is handed out; return another one (PIL), or None.
+
+    image: PIL, RGB. index: of the job's pictures, from 0. infotext: what is added to the PNG text; may be changed.
+    """
+
+    def __init__(self, job: JobContext, image: Image.Image, index: int, seed: int, infotext: dict[str, Any]) -> None:
+        self.job = job
+        self.params = job.params
+        self.image = image
+        self.index = index
+        self.seed = seed
+        self.infotext = infotext
+        self.dropped = False
+
+    def drop(self) -> None:
+        """Do not hand this picture out."""
+        self.dropped = True
+
+
+@dataclass(frozen=True)
+class ModelEvent:
+    """`model_changed(ev)`: another model was loaded. name: as the user knows it; family: "sd1", "sdxl", ..."""
+
+    name: str
+    family: str
+
+
+def kept(states: dict[tuple[Any, ...], Any], key: tuple[Any, ...], make: Callable[[], S]) -> S:
+    """The object under a key, made now where there is none."""
+    if key not in states:
+        states[key] = make()
+    found: S = states[key]
+    return found

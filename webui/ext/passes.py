@@ -1,0 +1,228 @@
+"""What `open_pass(p)` is given: one sampling pass of one picture, and all that an extension may add to it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from webui.control.adapters import Residuals
+from webui.diffusion.denoiser import Cond, Guidance
+from webui.ext.contexts import JobContext, kept
+from webui.nn.config import ModelConfig
+from webui.nn.taps import Controls, KeysValues, ReplacedAttention, Taps
+from webui.nn.unet import UNet
+
+if TYPE_CHECKING:
+    from webui.ext.scope import Scope
+    from webui.ext.steps import UnetContext
+
+PassKind = Literal["base", "hires", "img2img", "inpaint"]
+M = TypeVar("M", bound=nn.Module)
+S = TypeVar("S")
+T = TypeVar("T")
+AddControl = Callable[["UnetContext"], "Residuals | Controls | None"]
+AddKeysValues = Callable[["UnetContext"], "KeysValues | None"]
+
+
+@dataclass(frozen=True)
+class PassInfo:
+    """One sampling pass. index: of the job's pictures, from 0; part: 0, and 1 for the hires pass.
+
+    width, height: in pixels; shape: of the latent (c h w); steps: solver steps; sigmas: (steps + 1,), descending. crop:
+    (left, top, right, bottom) of the part of the first picture that an inpainting draws alone, in its pixels.
+    """
+
+    kind: PassKind
+    part: int
+    index: int
+    width: int
+    height: int
+    shape: tuple[int, int, int]
+    steps: int
+    sigmas: tuple[float, ...]
+    crop: tuple[int, int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a pass starts from. noise: unit normal (c h w); latent: what it is added to (c h w), or None for nothing."""
+
+    noise: Tensor
+    latent: Tensor | None = None
+
+
+class Tools(Protocol):
+    """What a loaded model can do for a pass. unet: called with (x, timesteps, context, y, controls, taps)."""
+
+    config: ModelConfig
+    device: torch.device
+    unet: UNet
+
+    def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:
+        """The conds of a prompt and its negative, of equal length."""
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """(3 8h 8w) in -1..1 -> latent (c h w)."""
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(c h w) -> (3 8h 8w) in 0..1."""
+
+
+class PassContext:
+    """`open_pass(p)` and `after_sampling(p)`. What is added here ends with the pass.
+
+    kind, part, index, width, height, shape, steps, sigmas, crop: see `PassInfo`. job, params: as in `prepare_job`.
+    latent: where the pass starts from; in `after_sampling`, what it came to (return another one to replace it).
+    """
+
+    def __init__(self, scope: Scope, job: JobContext, stack: contextlib.ExitStack) -> None:
+        self.job = job
+        self.params = job.params
+        self.info = scope.info
+        self.kind = scope.info.kind
+        self.part = scope.info.part
+        self.index = scope.info.index
+        self.width, self.height = scope.info.width, scope.info.height
+        self.shape = scope.info.shape
+        self.steps = scope.info.steps
+        self.sigmas = scope.info.sigmas
+        self.crop = scope.info.crop
+        self.device = scope.tools.device
+        self.config = scope.tools.config
+        self._scope = scope
+        self._stack = stack
+
+    # what the pass starts from
+
+    @property
+    def noise(self) -> Tensor:
+        """Unit normal noise (c h w) of the picture's seed; may be replaced in `open_pass`."""
+        return self._scope.start.noise.clone()
+
+    @noise.setter
+    def noise(self, value: Tensor) -> None:
+        self._scope.start = Start(alike("noise", value, self.shape), self._scope.start.latent)
+
+    @property
+    def latent(self) -> Tensor | None:
+        """The latent (c h w) that noise is added to, None in txt2img; may be replaced in `open_pass`."""
+        latent = self._scope.start.latent
+        return None if latent is None else latent.clone()
+
+    @latent.setter
+    def latent(self, value: Tensor) -> None:
+        self._scope.start = Start(self._scope.start.noise, alike("latent", value, self.shape))
+
+    @property
+    def guidance(self) -> Guidance:
+        """Conds with weights, uncond, CFG scale; may be replaced in `open_pass` (see `encode`)."""
+        return self._scope.guidance
+
+    @guidance.setter
+    def guidance(self, value: Guidance) -> None:
+        self._scope.guidance = value
+
+    # what is added to the U-Net
+
+    def add_control(self, fn: AddControl) -> None:
+        """fn(c) -> Residuals for the rows of one call, or None; all of them are summed."""
+        self._scope.controls.append((self.job.owner, fn))
+
+    def add_kv(self, layer: str, fn: KeysValues | AddKeysValues) -> None:
+        """Further keys and values of an attention, or fn(c) -> KeysValues or None for the rows of each call."""
+        self._scope.keys_values.append((self.job.owner, layer, fn))
+
+    def tap_block(self, layer: str, fn: Callable[[Tensor], Tensor]) -> None:
+        """fn(h (b c h w)) -> what stands in the place of a layer's output; several are applied one after another."""
+        self._scope.add_tap("tap_block", self._scope.blocks, self.job.owner, layer, fn)
+
+    def tap_linear(self, projection: str, fn: Callable[[Tensor], Tensor]) -> None:
+        """fn(x (b n c)) -> what is added to the input of a projection ("....attn1.to_q"); several are summed."""
+        self._scope.add_tap("tap_linear", self._scope.inputs, self.job.owner, projection, fn)
+
+    def replace_attn(self, layers: str | Iterable[str], fn: ReplacedAttention) -> None:
+        """fn(attend, x (b n c), context (b m d)) -> (b n c), in the place of these attentions.
+
+        Raises:
+            ExtensionError: another extension replaces one of them already; both are named.
+        """
+        for layer in [layers] if isinstance(layers, str) else layers:
+            self._scope.claim_attention(self.job.owner, layer, fn)
+
+    def patch_weights(self, deltas: Mapping[str, Tensor]) -> None:
+        """Add these to the U-Net's weights, by name, for this pass alone: the model itself is not touched."""
+        self._scope.patch(self.job.owner, deltas)
+
+    @property
+    def call(self) -> UnetContext:
+        """The U-Net call that runs now, for taps that must know its rows. Raises RuntimeError outside of one."""
+        return self._scope.current(self.job.owner)
+
+    # tools
+
+    def encode(self, prompt: str, negative_prompt: str = "") -> tuple[Cond, Cond]:
+        """The conds of a prompt and its negative, for `p.guidance`."""
+        cond, uncond = self._scope.tools.encode(prompt, negative_prompt, self.width, self.height)
+        return own_cond(cond), own_cond(uncond)
+
+    def encode_image(self, image: Tensor) -> Tensor:
+        """(3 8h 8w) in -1..1 -> latent (c h w), the posterior's mean."""
+        return self._scope.tools.encode_image(image)
+
+    def decode(self, latent: Tensor) -> Tensor:
+        """(c h w) -> (3 8h 8w) in 0..1."""
+        return self._scope.tools.decode(latent)
+
+    def run_unet(
+        self, x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, taps: Taps | None = None
+    ) -> Tensor:
+        """A call of the U-Net beside those of the sampler: (b c h w), (b,), (b n d), (b adm) -> (b out h w)."""
+        output: Tensor = self._scope.tools.unet(x, timesteps, context, y, None, taps)
+        return output
+
+    # state and clean-up
+
+    def state(self, kind: Callable[[], S]) -> S:
+        """This extension's object of this class for this pass of this picture, made when it is first asked for."""
+        return kept(self._scope.states, (self.job.owner, kind), kind)
+
+    def defer(self, fn: Callable[[], Any]) -> None:
+        """Call this when the pass ends, however it ends."""
+        self._stack.callback(fn)
+
+    def enter(self, manager: contextlib.AbstractContextManager[T]) -> T:
+        """Enter a context manager; it is left when the pass ends."""
+        return self._stack.enter_context(manager)
+
+    def gpu(self, module: M) -> M:
+        """A module on the device of the pass until the pass ends, then back where it was."""
+        home = next((parameter.device for parameter in module.parameters()), self.device)
+        self._stack.callback(module.to, home)
+        return module.to(self.device)
+
+    def stop(self) -> None:
+        """End this picture's sampling after the present call; what was reached is decoded."""
+        self._scope.stopped = True
+
+
+def own_cond(cond: Cond) -> Cond:
+    """A copy down to the tensors: encoded texts are kept for later pictures, and nobody may write into those."""
+
+    def copy(part: Tensor | None) -> Tensor | None:
+        return None if part is None else part.clone()
+
+    return Cond(cond.context.clone(), copy(cond.y), copy(cond.concat))
+
+
+def alike(what: str, value: Any, shape: Iterable[int]) -> Tensor:
+    """A copy of the tensor, which must have this shape. Raises ValueError."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"{what} must be a tensor, not {type(value).__name__}")
+    if tuple(value.shape) != tuple(shape):
+        raise ValueError(f"{what} has the shape {tuple(value.shape)} in the place of {tuple(shape)}")
+    return value.clone()
