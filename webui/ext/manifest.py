@@ -11,8 +11,21 @@ from pydantic import Field, ValidationError, model_validator
 
 from webui.ext.params import Param, Strict, suggest, values_of
 from webui.ext.specs import (
-    AccordionSpec, AdapterSpec, Dependencies, HookName, Id, Line, ModelFile, ModelPart, Module, Order, Permissions,
-    PreprocessorSpec, Range, RouteSpec, VersionText,
+    AccordionSpec,
+    AdapterSpec,
+    Dependencies,
+    HookName,
+    Id,
+    Line,
+    ModelFile,
+    ModelPart,
+    Module,
+    Order,
+    Permissions,
+    PreprocessorSpec,
+    Range,
+    RouteSpec,
+    VersionText,
 )  # fmt: skip
 from webui.schema.errors import ManifestError
 

@@ -65,7 +65,8 @@ class Param(Strict):
         if self.type == "choice":
             return "" if value in self.choices else f"is {value!r} but must be one of: {', '.join(self.choices)}"
         if self.type == "text":
-            return "" if isinstance(value, str) and len(value) <= _LONGEST_TEXT else "must be a text of bounded length"
+            fits = isinstance(value, str) and len(value) <= _LONGEST_TEXT
+            return "" if fits else f"is {value!r:.20} but must be a text of at most {_LONGEST_TEXT} characters"
         return self._number_fault(value)
 
     def _number_fault(self, value: Any) -> str:
