@@ -15,6 +15,14 @@ from transformers import (
     DPTConfig,
     DPTForDepthEstimation,
     DPTImageProcessorPil,
+    RTDetrConfig,
+    RTDetrForObjectDetection,
+    RTDetrImageProcessorPil,
+    RTDetrResNetConfig,
+    VitPoseBackboneConfig,
+    VitPoseConfig,
+    VitPoseForPoseEstimation,
+    VitPoseImageProcessorPil,
     ZoeDepthConfig,
     ZoeDepthForDepthEstimation,
     ZoeDepthImageProcessorPil,
@@ -80,6 +88,31 @@ def write_zoe(folder: Path, heads: int = 1) -> nn.Module:
     )  # fmt: skip
     processor = ZoeDepthImageProcessorPil(size={"height": 32, "width": 48}, ensure_multiple_of=8)
     return _write(folder, ZoeDepthForDepthEstimation(config), processor)
+
+
+def write_rtdetr(folder: Path) -> nn.Module:
+    """A detector of 20 boxes and 5 classes; "person" is class 1."""
+    backbone = RTDetrResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], layer_type="basic",
+        out_features=["stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = RTDetrConfig(
+        backbone_config=backbone, encoder_in_channels=[8, 16, 16], encoder_hidden_dim=16, encoder_ffn_dim=16,
+        encoder_layers=1, encoder_attention_heads=2, d_model=16, num_queries=20, decoder_in_channels=[16, 16, 16],
+        decoder_ffn_dim=16, decoder_layers=2, decoder_attention_heads=2, decoder_n_points=2, num_denoising=0,
+        anchor_image_size=None, id2label={0: "dog", 1: "Person", 2: "cup", 3: "car", 4: "cat"},
+    )  # fmt: skip
+    return _write(folder, RTDetrForObjectDetection(config), RTDetrImageProcessorPil(size={"height": 64, "width": 64}))
+
+
+def write_vitpose(folder: Path, experts: int = 1, simple: bool = True, joints: int = 17) -> nn.Module:
+    backbone = VitPoseBackboneConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=32, image_size=[64, 48],
+        patch_size=[16, 16], out_features=["stage2"], num_experts=experts, part_features=4,
+    )  # fmt: skip
+    config = VitPoseConfig(backbone_config=backbone, num_labels=joints, scale_factor=4, use_simple_decoder=simple)
+    processor = VitPoseImageProcessorPil(size={"height": 64, "width": 48})
+    return _write(folder, VitPoseForPoseEstimation(config), processor)
 
 
 def _write(folder: Path, network: nn.Module, processor: object) -> nn.Module:
