@@ -99,8 +99,8 @@ class Guidance:
 class Call:
     """The arguments of one model call.
 
-    x: (b c h w), timesteps: (b,), context: (b n d), y: (b adm) or None. For each row, places: (image, row of that image)
-    it belongs to; sigmas: its noise level; steps: its solver step.
+    x: (b c h w), timesteps: (b,), context: (b n d), y: (b adm) or None. For each row, places: (image, row of that
+    image) it belongs to; sigmas: its noise level; steps: its solver step.
     """
 
     x: Tensor

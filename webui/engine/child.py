@@ -6,6 +6,7 @@ One thread listens (so that a cancel is heard while a job runs), one works. When
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import queue
 import sys
@@ -16,33 +17,41 @@ from pathlib import Path
 from typing import Any
 
 from webui.engine.wire import Message, Wire
+from webui.schema.asks import Answer
 from webui.schema.errors import AtelierError
 from webui.schema.events import Event, Failed
 from webui.schema.requests import parse_request
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Serve jobs until standard input ends."""
+    """Serve jobs until standard input ends, or until extension code left the process unfit for another one."""
     options = _options(arguments)
     wire = _take_over_pipes()
-    from webui.engine.devices import place
-    from webui.engine.engine import Engine
-
+    worker = Worker(wire)
     try:
-        engine = Engine(
-            Path(options.models_dir),
-            place(options.device, options.dtype),
-            watch=lambda kind, seconds: wire.send({"type": "call", "kind": kind, "seconds": seconds}),
-        )
+        engine = worker.engine = _engine(options, wire, worker)
     except AtelierError as error:
         wire.send({"type": "unusable", "error": error.to_json()})
         return
-    jobs: queue.Queue[Message] = queue.Queue()
-    threading.Thread(target=_listen, args=(wire, engine, jobs), daemon=True, name="listener").start()
+    threading.Thread(target=worker.listen, daemon=True, name="listener").start()
     import_module("transformers.models.clip.modeling_clip")  # seconds: better now than in the first job
     wire.send({"type": "ready", "device": str(engine.models.placement.device)})
-    while True:
-        _work(wire, engine, jobs.get())
+    worker.work()
+    os._exit(0)  # at once: threads that an extension started may never end
+
+
+def _engine(options: Any, wire: Wire, worker: Worker) -> Any:
+    from webui.engine.devices import place
+    from webui.engine.engine import Engine
+    from webui.engine.extensions import Folders
+
+    return Engine(
+        Path(options.models_dir),
+        place(options.device, options.dtype),
+        watch=lambda kind, seconds: wire.send({"type": "call", "kind": kind, "seconds": seconds}),
+        folders=Folders(tuple(map(Path, options.extensions_dir)), Path(options.data_dir) if options.data_dir else None),
+        restart=worker.end,
+    )
 
 
 def _options(arguments: Sequence[str] | None) -> Any:
@@ -50,6 +59,8 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--models-dir", required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--extensions-dir", action="append", default=[])
+    parser.add_argument("--data-dir")
     return parser.parse_args(arguments)
 
 
@@ -63,30 +74,78 @@ def _take_over_pipes() -> Wire:
     return Wire(os.fdopen(reader, "rb"), os.fdopen(writer, "wb"))
 
 
-def _listen(wire: Wire, engine: Any, jobs: queue.Queue[Message]) -> None:
-    while (message := wire.receive()) is not None:
-        if message.body["type"] == "job":
-            engine.prepare(message.body["job_id"])
-            jobs.put(message)
-        elif message.body["type"] == "cancel":
-            engine.cancel(message.body["job_id"], message.body["mode"])
-    # the web process is gone: nobody waits for what runs here
-    os._exit(0)
+class Worker:
+    """Takes messages in by one thread (`listen`) and does what they say by another (`work`)."""
 
+    def __init__(self, wire: Wire) -> None:
+        self.engine: Any = None
+        self._wire = wire
+        self._messages: queue.Queue[Message] = queue.Queue()
+        self._ends = False
 
-def _work(wire: Wire, engine: Any, message: Message) -> None:
-    job_id = message.body["job_id"]
+    def listen(self) -> None:
+        """Hear messages until the web process is gone."""
+        while (message := self._wire.receive()) is not None:
+            if message.body["type"] == "cancel":
+                self.engine.cancel(message.body["job_id"], message.body["mode"])
+                continue
+            if message.body["type"] == "job":
+                self.engine.prepare(message.body["job_id"])
+            elif message.body["type"] == "ask":
+                self._ask(message)
+            self._messages.put(message)
+        # nobody waits for what runs here any more
+        os._exit(0)
 
-    def emit(event: Event, blob: bytes | None) -> None:
-        wire.send({"type": "event", "event": event.model_dump(mode="json")}, [blob] if blob is not None else [])
+    def work(self) -> None:
+        """Do what messages say, until this process is to end."""
+        doing = {"job": self._run, "ask": self._answer, "extensions": self._refresh, "died": self._died}
+        while not self._ends:
+            message = self._messages.get()
+            doing[message.body["type"]](message)
 
-    try:
-        request = parse_request(message.body["request"])
+    def end(self, reason: str) -> None:
+        """Take no further job. It is told before the present one's end, so that none is handed over in between."""
+        self._ends = True
+        self._wire.send({"type": "restart", "reason": reason})
+
+    def _ask(self, message: Message) -> None:
+        from webui.engine.answers import Ask
+
+        def reply(answer: Answer, frames: tuple[bytes, ...]) -> None:
+            body = {"type": "answer", "id": message.body["id"], "answer": answer.model_dump(mode="json")}
+            self._wire.send(body, frames)
+
         images = dict(zip(message.body["images"], message.frames, strict=True))
-    except AtelierError as error:  # a job that was stored by another version
-        emit(Failed(job_id=job_id, error=error.to_json()), None)
-        return
-    engine.run(job_id, request, images, emit)
+        self.engine.ask(Ask(message.body["what"], message.body["body"], images, reply))
+
+    def _answer(self, _message: Message) -> None:
+        """The question may have been answered already, between two calls of a job."""
+        self.engine.answer_waiting()
+
+    def _refresh(self, message: Message) -> None:
+        self.engine.refresh(message.body["reload"])
+
+    def _run(self, message: Message) -> None:
+        job_id = message.body["job_id"]
+
+        def emit(event: Event, blob: bytes | None) -> None:
+            body = {"type": "event", "event": event.model_dump(mode="json")}
+            self._wire.send(body, [blob] if blob is not None else [])
+
+        try:
+            request = parse_request(message.body["request"])
+            images = dict(zip(message.body["images"], message.frames, strict=True))
+        except AtelierError as error:  # a job that was stored by another version
+            emit(Failed(job_id=job_id, error=error.to_json()), None)
+            return
+        self.engine.run(job_id, request, images, emit)
+
+    def _died(self, message: Message) -> None:
+        """The process before this one ended in the middle of a job."""
+        with contextlib.suppress(AtelierError):
+            request = parse_request(message.body["request"])
+            self.engine.job_died(message.body["job_id"], request, AtelierError.from_json(message.body["error"]))
 
 
 if __name__ == "__main__":

@@ -34,3 +34,7 @@ class Control:
         """A skip concerns one batch alone."""
         self._skip.clear()
         self.cut_short = False
+
+
+class Stopped(Exception):
+    """The owner stopped the job before there was anything to show."""

@@ -1,47 +1,51 @@
-"""Runs one job at a time: loads the model, drives its passes, tells what happens as events."""
+"""Runs one job at a time on the models of one device, and answers questions between its calls."""
 
 from __future__ import annotations
 
-import contextlib
+import queue
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
-
-import torch
-from PIL.Image import Image
 
 from webui.checkpoints.catalogue import Catalogue
-from webui.diffusion.noise import NoiseSource
+from webui.engine.answers import Answers, Ask
 from webui.engine.control import Control
 from webui.engine.devices import Placement, is_out_of_memory, place
-from webui.engine.drive import drive
-from webui.engine.executor import Executor, ignore
+from webui.engine.extensions import Extensions, Folders
+from webui.engine.guarding import Guarding
 from webui.engine.interface import Mode
+from webui.engine.job import Emit, Job, Surroundings, Watch
 from webui.engine.models import Models
-from webui.engine.preview import Previewer
-from webui.images.read import read_image
-from webui.pipeline.img2img import img2img
-from webui.pipeline.inpaint import inpaint
-from webui.pipeline.txt2img import txt2img
-from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, ModelFacts, Pass, Picture, Work
-from webui.schema.errors import AtelierError, BadRequest, OutOfMemory
-from webui.schema.events import Done, Event, Failed, ImageReady, Note, Preview, Progress, Stage, Started
-from webui.schema.requests import Img2Img, Inpaint, Request
-from webui.schema.resolve import image_seeds
+from webui.ext.session import tell_of_death
+from webui.schema.errors import AtelierError, OutOfMemory
+from webui.schema.events import Done, Failed, Started
+from webui.schema.requests import Request
 
-Emit = Callable[[Event, bytes | None], None]
-Watch = Callable[[str, float | None], None]
-"""watch(kind, None) before a call into the model, watch(kind, seconds) after it: what the supervisor's clock reads."""
+Restart = Callable[[str], None]
+"""restart(reason): called where this process should not take another job."""
 
 
 class Engine:
-    """The models of one device and the jobs that run on them, one after another."""
+    """The models and extensions of one device and the jobs that run on them, one after another.
 
-    def __init__(self, models_dir: Path, placement: Placement | None = None, watch: Watch | None = None) -> None:
+    folders: where extensions are. restart: told why the process should end after the present job, before its end is.
+    """
+
+    def __init__(
+        self,
+        models_dir: Path,
+        placement: Placement | None = None,
+        watch: Watch | None = None,
+        folders: Folders | None = None,
+        restart: Restart | None = None,
+    ) -> None:
         self.models = Models(Catalogue(models_dir), placement or place())
+        self.extensions = Extensions(folders or Folders(), models_dir, self.models.placement.device)
         self._watch = watch or (lambda kind, seconds: None)
+        self._restart = restart or (lambda reason: None)
         self._controls: dict[str, Control] = {}
+        self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
+        self._answers = Answers(self.extensions)
 
     def prepare(self, job_id: str) -> None:
         """Make the job known, so that a cancel that comes before it runs is kept."""
@@ -58,205 +62,71 @@ class Engine:
         self.prepare(job_id)
         control, started = self._controls[job_id], time.monotonic()
         emit(Started(job_id=job_id), None)
+        around = Surroundings(self.models, self.extensions, emit, self._watch, self._answer_waiting)
+        job = Job(job_id, request, images, control, around)
+        last: Done | Failed
         try:
-            Job(job_id, request, images, self.models, control, emit, self._watch).run()
+            job.run()
         except AtelierError as error:
-            emit(Failed(job_id=job_id, error=error.to_json()), None)
+            last = Failed(job_id=job_id, error=error.to_json())
         except Exception as error:
-            emit(Failed(job_id=job_id, error=as_user_error(error).to_json()), None)
+            last = Failed(job_id=job_id, error=as_user_error(error).to_json())
         else:
             seconds = time.monotonic() - started
-            emit(Done(job_id=job_id, interrupted=control.interrupted, seconds=seconds), None)
+            last = Done(job_id=job_id, interrupted=control.interrupted, seconds=seconds)
         finally:
             del self._controls[job_id]
-            self.models.free_cache()
+        self._look_after(job.guard, job.suspects, job.note)
+        self.models.free_cache()
+        emit(last, None)
 
+    def ask(self, question: Ask) -> None:
+        """Ask something beside the jobs; safe from any thread. It is answered between two calls of a job that runs, or
+        by `answer_waiting`."""
+        self._asks.put(question)
 
-class Job:
-    """One running request."""
+    def answer_waiting(self) -> None:
+        """Answer all questions that wait. Called while no job runs, by the thread that runs jobs."""
+        guard = Guarding(self.models, self.extensions.host)
+        suspects = self._answer_waiting(guard)
+        self._look_after(guard, suspects, lambda note: None)
 
-    def __init__(
-        self,
-        job_id: str,
-        request: Request,
-        images: Mapping[str, bytes],
-        models: Models,
-        control: Control,
-        emit: Emit,
-        watch: Watch,
-    ) -> None:
-        self._id = job_id
-        self._request = request
-        self._images = images
-        self._models = models
-        self._control = control
-        self._emit = emit
-        self._watch = watch
-        self._tracker = Tracker(request)
-        self._notes: set[str] = set()
-        self._decoded: dict[str, Image] = {}
+    def refresh(self, reload: Sequence[str] = ()) -> None:
+        """Read the extension folders and their state anew, and the code of these ids. Only between jobs."""
+        self._timed("extensions", lambda: self.extensions.refresh(reload))
 
-    def run(self) -> None:
-        with torch.inference_mode(), self._executor() as executor:
-            self._previewer = Previewer(self._models.preview_factors)
-            for batch in range(self._request.n_iter):
-                if self._control.interrupted:
-                    return
-                self._run_batch(executor, batch)
+    def job_died(self, job_id: str, request: Request, error: AtelierError) -> None:
+        """`job_done` for a job in which the engine before this one ended."""
+        self._timed("job_done", lambda: tell_of_death(self.extensions.host, job_id, request, error))
 
-    @contextlib.contextmanager
-    def _executor(self) -> Iterator[Executor]:
-        """The model's executor, loaded where it is not; its notes go to this job, and nowhere once the job is over."""
-        name = self._request.model
-        if not self._models.holds(name):
-            self._stage(f"loading {name}")
-            self._timed("load", lambda: self._models.executor(name))
-        executor = self._models.executor(name)
-        executor.note = self.note
-        try:
-            yield executor
-        finally:
-            executor.note = ignore
+    def _answer_waiting(self, guard: Guarding) -> list[str]:
+        """The extensions that had a part in the answers."""
+        suspects: list[str] = []
+        while True:
+            try:
+                ask = self._asks.get_nowait()
+            except queue.Empty:
+                return suspects
+            if ask.runs_code:
+                guard.arm()
+            self._timed(ask.name, lambda ask=ask: self._answers.answer(ask))  # type: ignore[misc]
+            suspects += self._answers.owners(ask)
 
-    def note(self, message: str) -> None:
-        """Tell the user once."""
-        if message not in self._notes:
-            self._notes.add(message)
-            self._emit(Note(job_id=self._id, message=message), None)
+    def _look_after(self, guard: Guarding, suspects: Sequence[str], note: Callable[[str], None]) -> None:
+        """What extension code left behind is undone; where that is not enough, this process is to end."""
+        reason = guard.check(sorted(set(suspects)), note)
+        if not self.models.modules:
+            self.extensions.drop()
+        if reason:
+            self._restart(reason)
 
-    def _run_batch(self, executor: Executor, batch: int) -> None:
-        self._control.next_batch()
-        self._tracker.begin(batch)
-        size = self._request.batch_size
-        indices = range(batch * size, (batch + 1) * size)
-        passes = [self._pass(executor.facts, index) for index in indices]
-        for index, picture in zip(indices, drive(passes, self._table(executor), self._control), strict=True):
-            if picture is not None:
-                self._deliver(index, picture)
-        if self._control.cut_short and self._tracker.step:
-            self.note(f"Stopped at step {self._tracker.step} of {self._tracker.steps}: the picture is unfinished.")
-
-    def _pass(self, facts: ModelFacts, index: int) -> Pass:
-        seed, subseed = image_seeds(self._request, index)
-        source = NoiseSource(seed, subseed, self._request.subseed_strength)
-        if isinstance(self._request, Inpaint):
-            init, mask = self._request.init_image.sha256, self._request.mask.sha256
-            return inpaint(self._request, facts, source, self._picture(init), self._picture(mask))
-        if isinstance(self._request, Img2Img):
-            return img2img(self._request, facts, source, self._picture(self._request.init_image.sha256))
-        return txt2img(self._request, facts, source)
-
-    def _picture(self, sha256: str) -> Image:
-        if sha256 not in self._images:
-            raise BadRequest("A picture of this request is no longer there.", "Choose the picture again.")
-        if sha256 not in self._decoded:
-            self._decoded[sha256] = read_image(self._images[sha256])
-        return self._decoded[sha256]
-
-    def _table(self, executor: Executor) -> dict[type, Callable[[Sequence[Any]], Sequence[Any]]]:
-        """The executor's table, each call timed, and the denoising told to the user."""
-        table = {kind: self._watched(kind.__name__, call) for kind, call in executor.table.items()}
-        denoise = table[Denoise]
-
-        def told(items: Sequence[Denoise]) -> Sequence[Any]:
-            answers = denoise(items)
-            self._tell(items, answers)
-            return answers
-
-        return {**table, Denoise: told}
-
-    def _watched(
-        self, kind: str, call: Callable[[Sequence[Any]], Sequence[Any]]
-    ) -> Callable[[Sequence[Any]], Sequence[Any]]:
-        stage = {"DecodeLatent": "decoding", "EncodeImage": "encoding the picture"}.get(kind)
-
-        def watched(items: Sequence[Any]) -> Sequence[Any]:
-            if stage is not None:
-                self._stage(stage)
-            return self._timed(call_name(items), lambda: call(items))
-
-        return watched
-
-    def _timed(self, kind: str, call: Callable[[], Any]) -> Any:
+    def _timed(self, kind: str, call: Callable[[], None]) -> None:
         self._watch(kind, None)
         begun = time.monotonic()
         try:
-            return call()
+            call()
         finally:
             self._watch(kind, time.monotonic() - begun)
-
-    def _tell(self, items: Sequence[Denoise], answers: Sequence[Any]) -> None:
-        """Progress after every call, a preview now and then."""
-        self._emit(self._tracker.after(self._id, items[0]), None)
-        if self._previewer.due:
-            jpeg, width, height = self._previewer.draw([answer.denoised for _, answer in answers])
-            self._emit(Preview(job_id=self._id, image=self._tracker.image, width=width, height=height), jpeg)
-
-    def _stage(self, message: str) -> None:
-        self._emit(Stage(job_id=self._id, message=message), None)
-
-    def _deliver(self, index: int, picture: Picture) -> None:
-        seed, subseed = image_seeds(self._request, index)
-        for note in picture.notes:
-            self.note(note)
-        event = ImageReady(
-            job_id=self._id,
-            index=index,
-            seed=seed,
-            subseed=subseed,
-            width=picture.image.width,
-            height=picture.image.height,
-            prompt=self._request.prompt,
-            negative_prompt=self._request.negative_prompt,
-            infotext=picture.infotext,
-        )
-        self._emit(event, picture.image.convert("RGB").tobytes())
-
-
-def call_name(items: Sequence[Work]) -> str:
-    """What is done, and on which sizes: calls of one name take about as long as each other."""
-    first = items[0]
-    if isinstance(first, Denoise):
-        shape = first.eval.x.shape
-    elif isinstance(first, EncodeImage):
-        shape = first.image.shape
-    elif isinstance(first, DecodeLatent):
-        shape = first.latent.shape
-    else:
-        return type(first).__name__
-    return f"{type(first).__name__} {'x'.join(map(str, (len(items), *shape)))}"
-
-
-class Tracker:
-    """How far a job is, in steps and in time."""
-
-    def __init__(self, request: Request) -> None:
-        self.step = self.steps = self.image = 0
-        self._batches = request.n_iter
-        self._batch_size = request.batch_size
-        self._batch = 0
-        self._started: float | None = None
-
-    def begin(self, batch: int) -> None:
-        self._batch = batch
-        self.image = batch * self._batch_size
-        if self._started is None:
-            self._started = time.monotonic()
-
-    def after(self, job_id: str, item: Denoise) -> Progress:
-        """The progress once `item` is answered."""
-        self.step, self.steps = min(item.eval.step + 1, item.steps), item.steps
-        fraction = (self._batch + item.fraction) / self._batches
-        elapsed = time.monotonic() - (self._started or 0)
-        return Progress(
-            job_id=job_id,
-            step=self.step,
-            steps=self.steps,
-            image=self.image,
-            images=self._batches * self._batch_size,
-            fraction=fraction,
-            eta_seconds=elapsed * (1 - fraction) / fraction if fraction > 0 else None,
-        )
 
 
 def as_user_error(error: Exception) -> AtelierError:

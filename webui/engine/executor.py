@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
+from webui.control.adapters import Base
 from webui.diffusion.denoiser import Call, denoise
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer
@@ -30,17 +32,25 @@ memory: SD's decoder takes about 3 kB for each pixel of the picture, 7 GB for 15
 class Executor:
     """Answers the work of passes with a model's modules. One per loaded model; used by one thread alone.
 
-    note: where warnings of the present job go.
+    note: where warnings of the present job go. casts: how often the VAE's number format was changed.
     """
 
     def __init__(self, model: LoadedModel, placement: Placement) -> None:
         self.facts = ModelFacts(model.config, NoiseSchedule(model.config.schedule), placement.device)
         self.config = model.config
         self.unet = model.unet
+        self.casts = 0
         self.note: Callable[[str], None] = ignore
         self._model = model
         self._placement = placement
         self._texts: OrderedDict[EncodeText, Texts] = OrderedDict()
+
+    @cached_property
+    def base(self) -> Base:
+        """The U-Net as control networks see it; the same object as long as the model is loaded."""
+        weights = {name: weight.detach() for name, weight in self.unet.state_dict().items()}
+        config = self.config
+        return Base(config.family, config.unet, weights, self._placement.dtype, self.unet.tap_names.attentions)
 
     @property
     def table(self) -> dict[type, Callable[[Sequence[Any]], Sequence[Any]]]:
@@ -93,7 +103,7 @@ class Executor:
         return (image.float() / 2 + 0.5).clamp(0, 1)
 
     def _denoise_together(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
-        found = self._scoped(wanted) if any(item.scope is not None for item in wanted) else self._plain(wanted)
+        found = self._scoped(wanted) if any(map(in_scope, wanted)) else self._plain(wanted)
         for item, (_, answer) in zip(wanted, found, strict=True):
             if not torch.isfinite(answer.denoised).all():
                 raise NumericError(
@@ -122,6 +132,7 @@ class Executor:
             return result
         self.note("The VAE overflowed in half precision; it works in float32 from now on.")
         self._model.vae.float()
+        self.casts += 1
         return work()
 
     def _encode(self, wanted: EncodeImage) -> Tensor:
@@ -144,6 +155,11 @@ class Executor:
             self._model, wanted.prompt, wanted.negative_prompt, wanted.clip_skip, wanted.width, wanted.height
         )
         return Texts(cond, uncond)
+
+
+def in_scope(item: Denoise) -> bool:
+    """Whether anybody has something to add to this evaluation."""
+    return item.scope is not None and not item.scope.is_empty
 
 
 def ignore(note: str) -> None:

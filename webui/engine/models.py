@@ -6,7 +6,7 @@ import gc
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.load import LoadedModel, check_checkpoint, load_checkpoint
@@ -64,6 +64,19 @@ class Models:
         self._name = self._stamp = self._model = self._executor = None
         gc.collect()  # modules hold reference cycles: the weights go now, not later
         self.free_cache()
+
+    @property
+    def modules(self) -> dict[str, nn.Module]:
+        """The loaded modules by name; none while no model is loaded."""
+        if self._model is None:
+            return {}
+        texts = {f"text{index}": text for index, text in enumerate(self._model.texts)}
+        return {"unet": self._model.unet, "vae": self._model.vae, **texts}
+
+    @property
+    def casts(self) -> int:
+        """How often the program itself changed the VAE's number format."""
+        return self._executor.casts if self._executor is not None else 0
 
     @property
     def preview_factors(self) -> Tensor | None:

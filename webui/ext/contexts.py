@@ -34,11 +34,19 @@ class JobContext:
     """`prepare_job(job)`, `job_done(job, error)`, and `p.job` of every pass.
 
     id: of the job. params: the values of the extension's own fields, checked, defaults filled in. settings: its own,
-    by key. images: the pictures of the request, sha256 -> PNG.
+    by key. images: the pictures of the request, sha256 -> PNG. preprocessors: ids of the extension's own.
     """
 
-    def __init__(self, owner: str, data: JobData, params: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        owner: str,
+        data: JobData,
+        params: Mapping[str, Any],
+        settings: Mapping[str, Any],
+        preprocessors: frozenset[str] = frozenset(),
+    ) -> None:
         self.owner = owner
+        self.preprocessors = preprocessors
         self.params = params
         self.settings = settings
         self._data = data

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from webui.control.adapters import Residuals
+from webui.control.units import LoneUnit, Unit
 from webui.diffusion.denoiser import Cond, Guidance
 from webui.ext.contexts import JobContext, kept
 from webui.nn.config import ModelConfig
@@ -126,6 +127,12 @@ class PassContext:
     @guidance.setter
     def guidance(self, value: Guidance) -> None:
         self._scope.guidance = value
+
+    @property
+    def units(self) -> tuple[Unit | LoneUnit, ...]:
+        """The control units of this pass that use a preprocessor of this extension: their settings, map and region."""
+        own = self.job.preprocessors
+        return tuple(unit for unit in self._scope.given_units if unit.settings.preprocessor in own)
 
     # what is added to the U-Net
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from webui.control.adapters import Residuals
-from webui.control.units import Contribution, PassUnits, summed
+from webui.control.units import Contribution, LoneUnit, PassUnits, Unit, summed
 from webui.diffusion.denoiser import Guidance
 from webui.ext.contexts import JobContext
 from webui.ext.passes import AddControl, AddKeysValues, PassContext, PassInfo, Start, Tools, alike, own_cond
@@ -77,6 +77,7 @@ class Scope:
         self.guidance = own(guidance)
         self.tools = tools
         self.hooks = hooks
+        self.given_units: tuple[Unit | LoneUnit, ...] = (*units.units, *units.alone) if units is not None else ()
         self.units = units if units is not None and units.units else None
         self.stopped = False
         self.step: int | None = None
@@ -96,7 +97,7 @@ class Scope:
     # opening and closing
 
     def open(self, jobs: Mapping[str, JobContext]) -> None:
-        """Make the context of every owner and run `open_pass` up to its yield. Whoever calls this also calls `close`."""
+        """Make the context of every owner and run `open_pass` up to its yield. Who calls this also calls `close`."""
         for owner, job in jobs.items():
             stack = contextlib.ExitStack()
             self.contexts[owner] = PassContext(self, job, stack)
@@ -109,7 +110,7 @@ class Scope:
                     self._open.append((owner, partial(_finish, generator)))
 
     def close(self) -> list[Exception]:
-        """Run what follows the yields, and all that was deferred, in reverse order; every failure, none of it raised."""
+        """Run what follows the yields, and all that was deferred, in reverse order; all failures, none raised."""
         failures: list[Exception] = []
         while self._open:
             owner, end = self._open.pop()

@@ -18,6 +18,7 @@ from webui.ext.sampling import end_step
 from webui.ext.scope import Hooks, Scope
 from webui.ext.steps import DecodeContext
 from webui.schema.errors import BadRequest
+from webui.schema.requests import Request
 
 AROUND = frozenset({"setup", "teardown", "model_changed", "prepare_job", "on_image", "job_done"})
 """Hooks that need no scope."""
@@ -39,7 +40,7 @@ class Session:
     def __init__(self, host: Host, data: JobData) -> None:
         self._host = host
         self._data = data
-        self.jobs = {id: self._job_context(id) for id in participants(host, data.request.ext)}
+        self.jobs = {id: self._job_context(id) for id in participants(host, data.request)}
         self._hooks = Hooks(host, self._table())
         self._units: UnitSource | None = None
         self._tools: Tools | None = None
@@ -48,6 +49,11 @@ class Session:
         self._last: dict[int, Scope] = {}
         self._times = host.times()
 
+    @staticmethod
+    def involves(host: Host, request: Request) -> bool:
+        """Whether any extension's code will run in hooks of this job."""
+        return bool(participants(host, request))
+
     def _job_context(self, id: str) -> JobContext:
         manifest = self._host.found(id).manifest
         fields = manifest.fields if manifest is not None else ()
@@ -55,7 +61,8 @@ class Session:
             params = values_of(fields, self._data.request.ext.get(id, {}))
         except BadRequest as error:
             raise BadRequest(f'Extension "{id}": {error.message}', error.cure) from None
-        return JobContext(id, self._data, params, self._host.settings_of(id))
+        own = frozenset(spec.id for spec in manifest.preprocessors) if manifest is not None else frozenset()
+        return JobContext(id, self._data, params, self._host.settings_of(id), own)
 
     def _table(self) -> dict[str, list[tuple[str, Callable[..., Any]]]]:
         table: dict[str, list[tuple[str, Callable[..., Any]]]] = {}
@@ -69,10 +76,6 @@ class Session:
     def wants_passes(self) -> bool:
         """Whether sampling passes have to be opened: else they go the plain way."""
         return self._units is not None or any(name not in AROUND for name in self._hooks.table)
-
-    @property
-    def wants_pixels(self) -> bool:
-        return bool(self._hooks.of("after_decode"))
 
     def prepare(self) -> None:
         """`prepare_job` of all; the request may be another one afterwards."""
@@ -110,7 +113,7 @@ class Session:
         return latent
 
     def decoded(self, index: int, image: Tensor) -> tuple[Tensor, list[tuple[str, Tensor]]]:
-        """`after_decode` of a picture (3 h w) in 0..1: what it becomes, and further pictures with their extension's id."""
+        """`after_decode` of a picture (3 h w) in 0..1: what it becomes, and further pictures by their owners."""
         scope, extras = self._last.get(index), list[tuple[str, Tensor]]()
         if scope is not None:
             image = self._hooks.fold(
@@ -166,21 +169,32 @@ class Session:
             raise failures[0]
 
 
-def participants(host: Host, ext: Mapping[str, Any]) -> list[str]:
+def participants(host: Host, request: Request) -> list[str]:
     """Ids of the extensions whose hooks a job calls, in running order.
 
-    One that declares fields takes part where the request has values for it, any other in every job.
+    One that declares fields or preprocessors takes part where the request has values for it, or a unit uses it; any
+    other takes part in every job.
+
     Raises:
         BadRequest: the request names an extension that does not run.
     """
-    if missing := sorted(set(ext) - set(host.ready)):
+    if missing := sorted(set(request.ext) - set(host.ready)):
         raise BadRequest(
             f'The extension "{missing[0]}" is wanted for this job, but it does not run here.',
             "Switch it on under Extensions, or take its values out of the request.",
         )
+    used = {unit.preprocessor for unit in request.control if unit.enabled}
     found = []
     for id in host.ready:
         manifest = host.found(id).manifest
-        if manifest is not None and manifest.hooks and (id in ext or not manifest.accordions):
+        if manifest is None or not manifest.hooks:
+            continue
+        offered = {spec.id for spec in manifest.preprocessors}
+        if id in request.ext or used & offered or not (manifest.accordions or offered):
             found.append(id)
     return found
+
+
+def tell_of_death(host: Host, job_id: str, request: Request, error: Exception) -> None:
+    """`job_done` for a job whose process ended before it could be told."""
+    Session(host, JobData(job_id, request, {}, host.note, lambda: True)).done(error)

@@ -109,7 +109,8 @@ class ModelFile(Strict):
 
 class PreprocessorSpec(Strict):
     """A function that turns a picture into a map. resolution: whether it is asked at which, or the default one. kind
-    selects how its maps are resampled. models: ids of the files it needs."""
+    selects how its maps are resampled. models: ids of the files it needs. alone: units act by it through the hooks of
+    its extension, without a control model."""
 
     id: Word
     label: Line
@@ -119,6 +120,7 @@ class PreprocessorSpec(Strict):
     resolution: bool | Annotated[int, Field(ge=64, le=2048)] = True
     params: tuple[Param, ...] = Field((), alias="param")
     models: tuple[str, ...] = ()
+    alone: bool = False
     help: str = ""
 
     _fill = model_validator(mode="before")(_label)

@@ -21,7 +21,7 @@ class StepContext:
 
     p: the pass; params, state: as of the pass. step: solver step from 0, of `steps`; sigma: noise level of this call;
     progress: 0..1. x: the noisy latent (c h w), which `before_step` may replace by assigning it. conds: raw outputs of
-    the network for each cond (c h w), and uncond (or None), in `combine`. denoised: predicted x0 (c h w) after guidance.
+    the network for each cond (c h w), and uncond (or None), in `combine`. denoised: predicted x0 (c h w), guided.
     """
 
     def __init__(self, p: PassContext, wish: Eval, guidance: Guidance, prediction: Prediction) -> None:
@@ -101,10 +101,10 @@ class Rows:
 class UnetContext:
     """`before_unet(c)`, `after_unet(c)`, and `fn(c)` of `p.add_control` and `p.add_kv`.
 
-    Rows of this picture alone. x: (b c h w), scaled as the U-Net sees it, extra input channels behind; context: (b n d);
-    y: (b adm) or None; these three may be replaced in `before_unet` by assigning them. timesteps: (b,). is_cond: for
-    each row, whether it is of the prompt. total: the sum of all residuals, made when it is first read: replace context
-    before. output: what the U-Net said (b c h w), in `after_unet`, which may return another one.
+    Rows of this picture alone. x: (b c h w), scaled as the U-Net sees it, extra input channels behind; context:
+    (b n d); y: (b adm) or None; these three may be replaced in `before_unet` by assigning them. timesteps: (b,).
+    is_cond: for each row, whether it is of the prompt. total: the sum of all residuals, made when it is first read:
+    replace context before. output: what the U-Net said (b c h w), in `after_unet`, which may return another one.
     """
 
     def __init__(self, p: PassContext, rows: Rows) -> None:

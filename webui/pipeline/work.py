@@ -90,7 +90,7 @@ class DecodeLatent:
 
 @dataclass(frozen=True)
 class OpenPass:
-    """Wants the `Scope` of what extensions and units add to a sampling pass, or None; it may change start and guidance."""
+    """Wants the `Scope` of what is added to a sampling pass, or None; it may change start and guidance."""
 
     info: PassInfo
     start: Start

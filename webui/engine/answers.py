@@ -1,0 +1,131 @@
+"""Answers questions that are no jobs: maps to look at, routes of extensions, how extensions are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import ValidationError
+
+from webui.control.geometry import Pixels, fit
+from webui.control.maps import Source, make_map, pixels_of
+from webui.engine.extensions import Extensions
+from webui.engine.units import is_json
+from webui.ext.api import Map
+from webui.images.mask import load_mask
+from webui.images.read import read_image
+from webui.schema.asks import Answer, Preprocess, RouteCall, What
+from webui.schema.control import NO_PREPROCESSOR
+from webui.schema.errors import AtelierError, BadRequest, ExtensionError
+from webui.schema.images import ImageRef
+
+Reply = Callable[[Answer, tuple[bytes, ...]], None]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A question. body: as `webui.schema.asks` has it, images: sha256 -> PNG, reply: called once with the answer."""
+
+    what: What
+    body: Mapping[str, Any]
+    images: Mapping[str, bytes]
+    reply: Reply
+
+    @property
+    def runs_code(self) -> bool:
+        """Whether an extension's code answers it."""
+        return self.what != "report"
+
+    @property
+    def name(self) -> str:
+        """What the supervisor's clock calls it."""
+        unit = self.body.get("unit")
+        about = unit.get("preprocessor", "") if isinstance(unit, dict) else self.body.get("ext", "")
+        return f"{self.what} {about}".strip()
+
+    def picture(self, ref: ImageRef) -> Image.Image:
+        """Raises BadRequest when it did not come with the question."""
+        if ref.sha256 not in self.images:
+            raise BadRequest("A picture of this question is no longer there.", "Choose the picture again.")
+        return read_image(self.images[ref.sha256])
+
+
+class Answers:
+    """Answers questions with the extensions of one engine."""
+
+    def __init__(self, extensions: Extensions) -> None:
+        self._extensions = extensions
+
+    def answer(self, ask: Ask) -> None:
+        """Reply to a question; every error is a reply too."""
+        try:
+            with torch.inference_mode():
+                answer, frames = self._found(ask)
+        except ValidationError as error:
+            answer, frames = Answer(error=BadRequest(str(error)).to_json()), ()
+        except AtelierError as error:
+            answer, frames = Answer(error=error.to_json()), ()
+        except Exception as error:
+            fault = AtelierError(f"{ask.name} failed: {type(error).__name__}: {error}", "The server's log says more.")
+            answer, frames = Answer(error=fault.to_json()), ()
+        ask.reply(answer, frames)
+
+    def owners(self, ask: Ask) -> list[str]:
+        """The extension that answered."""
+        try:
+            if ask.what == "route":
+                return [str(ask.body.get("ext", ""))]
+            unit = ask.body.get("unit", {})
+            return [self._extensions.host.owner_of(unit["preprocessor"])] if ask.what == "preprocess" else []
+        except (AtelierError, KeyError, TypeError):
+            return []
+
+    def _found(self, ask: Ask) -> tuple[Answer, tuple[bytes, ...]]:
+        if ask.what == "preprocess":
+            return self._map(ask, Preprocess.model_validate(dict(ask.body)))
+        if ask.what == "route":
+            return self._route(ask, RouteCall.model_validate(dict(ask.body)))
+        return Answer(body={"extensions": [one.to_json() for one in self._extensions.host.report()]}), ()
+
+    def _map(self, ask: Ask, question: Preprocess) -> tuple[Answer, tuple[bytes, ...]]:
+        """The map of a unit; where `fit` is wanted, as large as the picture that is drawn."""
+        unit, preprocessors = question.unit, self._extensions.preprocessors()
+        image = pixels_of(ask.picture(question.image))
+        mask = None
+        if unit.mask is not None:
+            grey = load_mask(ask.picture(unit.mask)).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
+            mask = np.asarray(grey, np.uint8)
+        key = f"{question.image.sha256}/{unit.mask.sha256 if unit.mask else ''}"
+        size = question.width, question.height
+        found = make_map(unit, Source(key, image, mask), size, preprocessors, self._extensions.maps, question.seed)
+        if question.fit:
+            kind = "" if unit.preprocessor == NO_PREPROCESSOR else preprocessors.kind(unit.preprocessor)
+            found = Map(fit(found.image, *size, unit.resize_mode, kind), found.data)
+        body = {"data": found.data} if is_json(found.data) else {}
+        return Answer(body=body, sizes=(size_of(found.image),)), (frame_of(found.image),)
+
+    def _route(self, ask: Ask, call: RouteCall) -> tuple[Answer, tuple[bytes, ...]]:
+        """`route(body, images)` of an extension: a JSON object, or that and pictures (PIL)."""
+        function = self._extensions.host.route(call.ext, call.name)
+        answer = function(dict(call.body), [ask.picture(ref) for ref in call.images])
+        body, images = answer if isinstance(answer, tuple) else (answer, ())
+        if not isinstance(body, dict) or not is_json(body):
+            raise ExtensionError(
+                f'Extension "{call.ext}": the route {call.name} did not return a JSON object.', "Mend its code."
+            )
+        pixels: Sequence[Pixels] = [np.asarray(image.convert("RGB"), np.uint8) for image in images]
+        return Answer(body=body, sizes=tuple(map(size_of, pixels))), tuple(map(frame_of, pixels))
+
+
+def size_of(pixels: Pixels) -> tuple[int, int]:
+    """(h w 3) -> width, height."""
+    return pixels.shape[1], pixels.shape[0]
+
+
+def frame_of(pixels: Pixels) -> bytes:
+    """(h w 3) as raw RGB."""
+    return np.ascontiguousarray(pixels).tobytes()

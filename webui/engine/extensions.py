@@ -1,0 +1,101 @@
+"""What an engine keeps of extensions and control units from job to job."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL.Image import Image
+
+from webui.checkpoints.control_catalogue import ControlCatalogue
+from webui.control.bank import ControlTools
+from webui.control.maps import MapCache
+from webui.control.shelf import Shelf
+from webui.engine.control import Stopped
+from webui.engine.executor import Executor
+from webui.engine.preprocessors import HostPreprocessors, Kept
+from webui.ext.contexts import ModelEvent
+from webui.ext.discover import Found, discover
+from webui.ext.host import Host
+from webui.ext.state import Choices, ExtState
+from webui.schema.images import ImageRef
+
+PASSING = (Stopped, torch.OutOfMemoryError, MemoryError)
+"""What goes through an extension's code unchanged: it is not its fault."""
+
+
+@dataclass(frozen=True)
+class Folders:
+    """Where extensions are looked for. data_dir: where it stands which are on; without it, the bundled ones alone."""
+
+    extensions: tuple[Path, ...] = ()
+    data_dir: Path | None = None
+
+    def look(self) -> tuple[tuple[Found, ...], dict[str, dict[str, Any]]]:
+        """What is there now, and the settings of each by id."""
+        choices = Choices() if self.data_dir is None else ExtState(self.data_dir).choices()
+        found = discover(self.extensions, choices) if self.extensions else ()
+        return found, {one.id: dict(choices.of(one.id).settings) for one in found}
+
+
+class Extensions:
+    """The host of one engine, and what preprocessors and control networks left in memory. Used by one thread."""
+
+    def __init__(self, folders: Folders, models_dir: Path, device: torch.device) -> None:
+        self._folders = folders
+        self._models_dir = models_dir
+        self._device = device
+        found, settings = folders.look()
+        self.host = Host(found, settings, device, PASSING)
+        self.catalogue = ControlCatalogue(models_dir)
+        self.shelf = Shelf(device)
+        self.maps = MapCache()
+        self._kept = Kept()
+
+    def refresh(self, reload: Sequence[str] = ()) -> None:
+        """Read folders and state anew, and the code of these ids; only between jobs."""
+        found, settings = self._folders.look()
+        self.host.update(found, settings, reload)
+        self.drop()
+
+    def model_changed(self, event: ModelEvent) -> None:
+        """Tell the extensions that run already."""
+        for owner in self._listeners():
+            function = getattr(self.host.activate(owner).module, "model_changed")  # noqa: B009 (a module's attribute)
+            self.host.call("model_changed", owner, function, event)
+
+    @property
+    def listens_to_models(self) -> bool:
+        """Whether an extension that runs wants to know of another model."""
+        return bool(self._listeners())
+
+    def _listeners(self) -> list[str]:
+        running = [report.id for report in self.host.report() if report.state == "active"]
+        manifests = ((id, self.host.found(id).manifest) for id in running)
+        return [id for id, manifest in manifests if manifest is not None and "model_changed" in manifest.hooks]
+
+    def drop(self) -> None:
+        """Let all networks go."""
+        self.shelf.clear()
+        self._kept.clear()
+
+    def preprocessors(self, check_cancel: Callable[[], None] = lambda: None) -> HostPreprocessors:
+        """check_cancel: raises when the owner of the job stopped it."""
+        return HostPreprocessors(self.host, self._models_dir, str(self._device), self._kept, check_cancel)
+
+    def control_tools(
+        self,
+        executor: Executor,
+        picture: Callable[[ImageRef], Image],
+        note: Callable[[str], None],
+        check_cancel: Callable[[], None],
+    ) -> ControlTools:
+        """What the control units of a job work with."""
+        return ControlTools(
+            self.catalogue, self.preprocessors(check_cancel),
+            lambda: [adapter for _id, _spec, adapter in self.host.adapters()],
+            self.shelf, self.maps, executor.config, executor.base, self._device, picture, note,
+        )  # fmt: skip

@@ -1,0 +1,111 @@
+"""The control units of one job in the engine: the stage in which maps are made, the units of each pass, their reports."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from webui.control.bank import Frame, UnitBank
+from webui.control.units import PassUnits, Ratios
+from webui.ext.passes import PassInfo
+from webui.images.read import opaque
+from webui.pipeline.inpaint import prepare
+from webui.pipeline.work import ModelFacts
+from webui.schema.events import Event, MapReady, UnitReport
+from webui.schema.images import ImageRef
+from webui.schema.requests import Inpaint, Request
+
+Emit = Callable[[Event, bytes | None], None]
+Timed = Callable[[str, Callable[[], Any]], Any]
+NO_EFFECT = 1e-4
+"""Residuals smaller than this share of what they are added to change nothing that can be seen."""
+
+
+class JobUnits:
+    """`webui.ext.session.UnitSource` of one job. timed: runs a call under the supervisor's clock."""
+
+    def __init__(self, bank: UnitBank, first: Frame, job_id: str, emit: Emit, timed: Timed) -> None:
+        self._bank = bank
+        self._first = first
+        self._id = job_id
+        self._emit = emit
+        self._timed = timed
+        self._seen: dict[tuple[int, int], list[Ratios]] = defaultdict(list)
+
+    def prepare(self) -> None:
+        """Make all maps, then load the networks."""
+        stage = self._bank.prepare(self._first)
+        done = object()
+        while True:
+            made = self._timed("control maps", partial(next, stage, done))
+            if made is done:
+                return
+            number, unit, found = made
+            label = unit.model or unit.preprocessor
+            height, width = found.image.shape[:2]
+            event = MapReady(
+                job_id=self._id, unit=number, label=label, width=width, height=height, save=unit.save_map,
+                data=found.data if is_json(found.data) else None,
+            )  # fmt: skip
+            self._emit(event, np.ascontiguousarray(found.image).tobytes())
+
+    def open(self, info: PassInfo) -> PassUnits:
+        """The units made ready for one pass of one picture."""
+        frame = Frame(info.width, info.height, info.shape, info.kind == "hires", info.crop)
+        return self._bank.open(frame, self._first)
+
+    def closed(self, info: PassInfo, units: PassUnits) -> None:
+        """Remember what the units did in a pass."""
+        for ratios in units.reports():
+            self._seen[ratios.number, info.part].append(ratios)
+
+    def report(self) -> None:
+        """Tell what each unit did in each pass: the mean over all pictures."""
+        for (number, part), found in sorted(self._seen.items()):
+            steps = sorted({step for one in found for step in one.steps})
+            means = [mean_at(step, found) for step in steps]
+            event = UnitReport(
+                job_id=self._id, unit=number, label=found[0].label, part=part, steps=tuple(steps), ratios=tuple(means),
+                note=effect_note(found[0].measured, means),
+            )  # fmt: skip
+            self._emit(event, None)
+
+
+def mean_at(step: int, found: list[Ratios]) -> float:
+    """The mean ratio of all pictures that were measured in a step."""
+    values = [dict(zip(one.steps, one.values, strict=True))[step] for one in found if step in one.steps]
+    return sum(values) / len(values)
+
+
+def effect_note(measured: bool, means: list[float]) -> str:
+    """What the user shall know of a unit's effect; "" when all is well."""
+    if not measured:
+        return ""
+    if not means:
+        return "it did not act in any step."
+    return "it had no effect: what it added was as good as zero." if max(means) < NO_EFFECT else ""
+
+
+def first_frame(request: Request, facts: ModelFacts, pictures: Callable[[ImageRef], Image.Image]) -> Frame:
+    """The size of the job's first pass."""
+    width, height = request.width or facts.config.native_size, request.height or facts.config.native_size
+    crop = None
+    if isinstance(request, Inpaint):
+        canvas = prepare(request, opaque(pictures(request.init_image)), pictures(request.mask))
+        crop = canvas.region.box if canvas.region is not None else None
+        width, height = canvas.image.size
+    return Frame(width, height, facts.latent_shape(width, height), False, crop)
+
+
+def is_json(data: Any) -> bool:
+    """Whether a map's data can travel as JSON: an array cannot."""
+    if isinstance(data, Mapping):
+        return all(isinstance(key, str) and is_json(value) for key, value in data.items())
+    if isinstance(data, (list, tuple)):
+        return all(is_json(value) for value in data)
+    return data is None or isinstance(data, (bool, int, float, str))
