@@ -1,5 +1,5 @@
-"""The command line: `serve` (what happens without a command), `generate`, `models`. Options of `generate` are drawn
-from the request models, as everything else is."""
+"""The command line: `serve` (what happens without a command), `generate`, `models`, `ext`. Options of `generate` are
+drawn from the request models, as everything else is."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import webui
+from webui.ext import command as extensions
 from webui.schema.errors import AtelierError, BadRequest
 from webui.schema.events import Progress
 from webui.schema.fields import Parameter, parameters
@@ -31,7 +32,9 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code: 0, 1 (it failed), 2 (what was asked for is wrong), 130 (Ctrl-C)."""
-    commands: dict[str, Callable[[Sequence[str]], int]] = {"serve": serve, "generate": generate, "models": models}
+    commands: dict[str, Callable[[Sequence[str]], int]] = {
+        "serve": serve, "generate": generate, "models": models, "ext": ext,
+    }  # fmt: skip
     command = commands.get(arguments[0]) if arguments else None
     try:
         return command(arguments[1:]) if command is not None else serve(arguments)
@@ -48,7 +51,7 @@ def serve(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=PROGRAM,
         description="Serves the page on this machine.",
-        epilog=f"Further commands: {PROGRAM} generate, {PROGRAM} models, {PROGRAM} test; each has its own --help.",
+        epilog=f"Further commands: {PROGRAM} generate, {PROGRAM} models, {PROGRAM} ext, {PROGRAM} test; each has its own --help.",
     )
     parser.add_argument("--version", action="version", version=f"Atelier {webui.__version__}")
     add_serve_options(parser)
@@ -84,6 +87,13 @@ def models(arguments: Sequence[str]) -> int:
     convert.add_argument("file", type=Path)
     parsed = parser.parse_args(arguments)
     return _convert(parsed.file) if parsed.action == "convert" else _list(parsed.models_dir)
+
+
+def ext(arguments: Sequence[str]) -> int:
+    """Lists, checks, installs, removes and switches extensions."""
+    parser = Parser(prog=f"{PROGRAM} ext", description="Extensions.")
+    extensions.add_arguments(parser)
+    return extensions.run(parser.parse_args(arguments))
 
 
 def build_request(parsed: argparse.Namespace, references: dict[str, ImageRef]) -> Request:
