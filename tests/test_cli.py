@@ -196,7 +196,7 @@ def test_help_tells_labels_bounds_and_defaults(capsys: Any):
     text = " ".join(capsys.readouterr().out.split())
     assert "--steps N Sampling steps. More steps: slower and finer. 1 to 1000. Default: 20." in text
     assert "Default: 0.7 (txt2img), 0.75 (img2img), 0.75 (inpaint)." in text
-    assert "launch.py generate, launch.py models, launch.py test" in text
+    assert "launch.py generate, launch.py models, launch.py ext, launch.py test" in text
 
 
 def test_models_are_listed_with_what_is_wrong_with_them(tmp_path: Path, capsys: Any):

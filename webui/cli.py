@@ -20,6 +20,7 @@ from webui.schema.requests import REQUESTS, ImageRef, Request, parse_request
 from webui.server.options import ServeOptions, add_common_options, add_serve_options
 
 PROGRAM = "launch.py"
+COMMANDS = ("generate", "models", "ext", "test")
 USER_FAULT, FAULT, STOPPED = 2, 1, 130
 
 
@@ -51,7 +52,7 @@ def serve(arguments: Sequence[str]) -> int:
     parser = Parser(
         prog=PROGRAM,
         description="Serves the page on this machine.",
-        epilog=f"Further commands: {PROGRAM} generate, {PROGRAM} models, {PROGRAM} ext, {PROGRAM} test; each has its own --help.",
+        epilog=f"Further commands: {', '.join(f'{PROGRAM} {name}' for name in COMMANDS)}; each has its own --help.",
     )
     parser.add_argument("--version", action="version", version=f"Atelier {webui.__version__}")
     add_serve_options(parser)

@@ -162,7 +162,7 @@ def test_a_git_repository_is_cloned(tmp_path: Path):
 
 def test_a_repository_that_cannot_be_reached_says_so(tmp_path: Path):
     with pytest.raises(
-        InstallError, match="Git could not fetch it: .*(not appear to be a git repository|does not exist)"
+        InstallError, match=r"Git could not fetch it: .*(not appear to be a git repository|does not exist)"
     ):
         install((tmp_path / "nothing").as_uri(), tmp_path / "into")
     assert list((tmp_path / "into").iterdir()) == []
