@@ -48,8 +48,9 @@ class ControlInfo:
     """A control file. family: of the checkpoints it fits. unet: the encoder it copies, where it is a ControlNet.
 
     residuals: how many it gives. hint_channels: of the picture it reads. difference: its weights are to be added to the
-    U-Net's. pooled: its residuals are averaged over the picture. inpaint: masked pixels of its hint are -1. bgr: it was
-    trained on blue, green, red. union_types: how many kinds of map it knows. plus: an IP-Adapter of many tokens.
+    U-Net's. short_middle: its middle is one residual block alone. pooled: its residuals are averaged over the picture.
+    inpaint: masked pixels of its hint are -1. bgr: it was trained on blue, green, red. union_types: how many kinds of
+    map it knows. plus: an IP-Adapter of many tokens.
     """
 
     kind: str
@@ -59,6 +60,7 @@ class ControlInfo:
     residuals: int = 0
     hint_channels: int = 3
     hint_widths: tuple[int, ...] = (16, 32, 96, 256)
+    short_middle: bool = False
     difference: bool = False
     pooled: bool = False
     inpaint: bool = False
@@ -81,6 +83,14 @@ def detect_control(header: Header, name: str = "", beside: Mapping[str, Any] | N
         if found(names):
             return _said(detect(header, beside or {}), header, name, beside or {})
     raise UnknownControl("This is no control model that is known here.", _FOLDER)
+
+
+def control_info(header: Header) -> ControlInfo | None:
+    """What a file is, by its header alone; None where that is nothing that is known here."""
+    try:
+        return detect_control(header)
+    except ModelError:
+        return None
 
 
 def _said(info: ControlInfo, header: Header, name: str, beside: Mapping[str, Any]) -> ControlInfo:
@@ -111,6 +121,7 @@ def _controlnet(header: Header, beside: Mapping[str, Any]) -> ControlInfo:
         zeros + 1,
         _needed(bare, HINT)[1],
         hint_widths(bare),
+        not any(name.startswith(("middle_block.1.", "middle_block.2.")) for name in bare.tensors),
         has_difference(header.tensors),
         union_types=(bare.shape("task_embedding") or (0,))[0],
     )

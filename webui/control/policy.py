@@ -5,6 +5,7 @@ The rules are those that users of sd-webui-controlnet know; the soft weights are
 
 from __future__ import annotations
 
+from webui.checkpoints.control import UNION_TYPES
 from webui.schema.control import BALANCED, CONTROL, HR_OPTIONS, ControlUnit
 
 SOFT = 0.825
@@ -54,6 +55,20 @@ def acting_rows(settings: ControlUnit, is_cond: tuple[bool, ...], pooled: bool) 
     """The rows that get residuals: of the prompt alone where control counts more, and for pooled residuals."""
     prompt_only = settings.mode == CONTROL or pooled
     return tuple(row for row, cond in enumerate(is_cond) if cond or not prompt_only)
+
+
+def union_type(settings: ControlUnit) -> int | None:
+    """Which of ControlNet-Union's types a map is: as the unit says, or by its preprocessor; None: neither tells."""
+    if settings.union_type in UNION_TYPES:
+        return UNION_TYPES.index(settings.union_type)
+    words = settings.preprocessor.lower()
+    return next((kind for word, kind in _UNION_WORDS if word in words), None)
+
+
+_UNION_WORDS = (
+    ("pose", 0), ("depth", 1), ("softedge", 2), ("hed", 2), ("pidi", 2), ("scribble", 2), ("teed", 2), ("canny", 3),
+    ("lineart", 3), ("mlsd", 3), ("lines", 3), ("normal", 4), ("seg", 5), ("tile", 6), ("inpaint", 7),
+)  # fmt: skip
 
 
 def _of_length(values: tuple[float, ...], count: int) -> tuple[float, ...]:

@@ -14,6 +14,7 @@ from webui.checkpoints.control import UNION, UNION_TYPES, ControlInfo
 from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
 from webui.checkpoints.detect import detect_config, read_sidecar
 from webui.checkpoints.header import read_header
+from webui.control.policy import union_type
 from webui.nn.config import ModelConfig
 from webui.schema.control import HR_OPTIONS, NO_PREPROCESSOR, ControlUnit
 from webui.schema.errors import AtelierError, BadRequest, ModelError, NotFound
@@ -182,13 +183,15 @@ def check_fit(name: str, info: ControlInfo, config: ModelConfig) -> None:
 
 def _check_info(case: Case, info: ControlInfo) -> None:
     unit = case.unit
-    needs_mask = info.inpaint or (info.kind == UNION and unit.union_type == UNION_TYPES[7])
+    needs_mask = info.inpaint or (info.kind == UNION and union_type(unit) == UNION_TYPES.index("repaint"))
     if needs_mask and unit.mask is None and not isinstance(case.request, Inpaint):
         raise case.refuse("mask", "an inpaint model needs one.", "Paint on the unit's picture what it shall repaint.")
     if info.kind == UNION:
         known = UNION_TYPES[: info.union_types]
-        if unit.union_type and unit.union_type not in known:
-            raise case.refuse("union type", f"{unit.union_type!r} is not known.", f"Choose one of: {', '.join(known)}.")
+        kind = union_type(unit) if not unit.union_type or unit.union_type in known else None
+        if kind is None or kind >= info.union_types:
+            words = f"{unit.union_type!r} is not known." if unit.union_type else "it must be said what the map shows."
+            raise case.refuse("union type", words, f"Choose one of: {', '.join(known)}.")
     if unit.layer_weights and info.residuals and len(unit.layer_weights) != info.residuals:
         raise case.refuse(
             "layer weights", f"there are {len(unit.layer_weights)}, the model has {info.residuals} residuals."

@@ -10,6 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from webui.checkpoints.control import ControlInfo as ControlInfo
+    from webui.checkpoints.control import control_info as control_info
+    from webui.control.networks import controlnet_state as controlnet_state
+    from webui.control.networks import filled as filled
+    from webui.control.networks import load_controlnet as load_controlnet
+    from webui.control.policy import union_type as union_type
+    from webui.diffusion.denoiser import Cond as Cond
+    from webui.diffusion.denoiser import Guidance as Guidance
     from webui.ext.api import Base as Base
     from webui.ext.api import ControlAdapter as ControlAdapter
     from webui.ext.api import Header as Header
@@ -19,12 +27,48 @@ if TYPE_CHECKING:
     from webui.ext.api import Residuals as Residuals
     from webui.ext.api import TensorInfo as TensorInfo
     from webui.ext.api import UnetRows as UnetRows
+    from webui.ext.app import App as App
+    from webui.ext.contexts import JobContext as JobContext
+    from webui.ext.contexts import ModelEvent as ModelEvent
+    from webui.ext.contexts import PictureContext as PictureContext
     from webui.ext.maps import PreprocessContext as PreprocessContext
+    from webui.ext.passes import PassContext as PassContext
+    from webui.ext.steps import DecodeContext as DecodeContext
+    from webui.ext.steps import StepContext as StepContext
+    from webui.ext.steps import UnetContext as UnetContext
+    from webui.nn.controlnet import ControlNet as ControlNet
+    from webui.nn.controlnet import ControlNetConfig as ControlNetConfig
+    from webui.nn.controlnet_union import ControlNetUnion as ControlNetUnion
+    from webui.nn.taps import Controls as Controls
+    from webui.nn.taps import KeysValues as KeysValues
+    from webui.nn.taps import Taps as Taps
 
 API: Final = (1, 0)
 """Major and minor version of what extensions may rely on: adding is a minor step."""
 
 _HOMES: Final = {
+    "App": "webui.ext.app",
+    "Cond": "webui.diffusion.denoiser",
+    "Controls": "webui.nn.taps",
+    "DecodeContext": "webui.ext.steps",
+    "Guidance": "webui.diffusion.denoiser",
+    "JobContext": "webui.ext.contexts",
+    "KeysValues": "webui.nn.taps",
+    "ModelEvent": "webui.ext.contexts",
+    "PassContext": "webui.ext.passes",
+    "PictureContext": "webui.ext.contexts",
+    "StepContext": "webui.ext.steps",
+    "Taps": "webui.nn.taps",
+    "UnetContext": "webui.ext.steps",
+    "ControlInfo": "webui.checkpoints.control",
+    "ControlNet": "webui.nn.controlnet",
+    "ControlNetConfig": "webui.nn.controlnet",
+    "ControlNetUnion": "webui.nn.controlnet_union",
+    "controlnet_state": "webui.control.networks",
+    "control_info": "webui.checkpoints.control",
+    "filled": "webui.control.networks",
+    "load_controlnet": "webui.control.networks",
+    "union_type": "webui.control.policy",
     "Base": "webui.ext.api",
     "ControlAdapter": "webui.ext.api",
     "Header": "webui.ext.api",

@@ -14,8 +14,8 @@ from webui.nn.taps import Controls, KeysValues, TapNames, Taps
 __all__ = ["Controls", "KeysValues", "Taps", "UNet"]
 
 
-class UNet(nn.Module):
-    """Latent diffusion's U-Net (Rombach et al. 2022, arXiv:2112.10752; Podell et al. 2023, arXiv:2307.01952)."""
+class Encoder(nn.Module):
+    """The half that a U-Net and a ControlNet have in common: embedding, encoder and middle."""
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
@@ -26,11 +26,25 @@ class UNet(nn.Module):
             self.label_emb = nn.Sequential(embedding_mlp(config.adm_channels, emb_channels))
         self.input_blocks = nn.ModuleList(Block(*layers) for layers in encoder_table(config))
         self.middle_block = Block(*middle_table(config))
+
+    def embed(self, timesteps: Tensor, y: Tensor | None, dtype: torch.dtype) -> Tensor:
+        """The condition of every residual block: timesteps (b,), y (b adm) -> (b e)."""
+        if (y is None) != (self.config.adm_channels is None):
+            raise ValueError(f"y is {'missing' if y is None else 'given'}, adm_channels is {self.config.adm_channels}")
+        emb: Tensor = self.time_embed(timestep_embedding(timesteps, self.config.model_channels, dtype))
+        return emb if y is None else emb + self.label_emb(y.to(dtype))
+
+
+class UNet(Encoder):
+    """Latent diffusion's U-Net (Rombach et al. 2022, arXiv:2112.10752; Podell et al. 2023, arXiv:2307.01952)."""
+
+    def __init__(self, config: UNetConfig) -> None:
+        super().__init__(config)
         self.output_blocks = nn.ModuleList(Block(*layers) for layers in decoder_table(config))
         self.out = nn.Sequential(
-            nn.GroupNorm(config.norm_groups, width, eps=RES_NORM_EPS),
+            nn.GroupNorm(config.norm_groups, config.model_channels, eps=RES_NORM_EPS),
             nn.SiLU(),
-            zeroed(nn.Conv2d(width, config.out_channels, 3, padding=1)),
+            zeroed(nn.Conv2d(config.model_channels, config.out_channels, 3, padding=1)),
         )
         self.tap_names = give_names(self)
 
@@ -67,13 +81,6 @@ class UNet(nn.Module):
             # an odd side was halved rounding up: the next skip knows the size to return to
             h = block(h, emb, context, size_of(skips[-1] if skips else h), taps)
         return self.out(h)
-
-    def embed(self, timesteps: Tensor, y: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """The condition of every residual block: timesteps (b,), y (b adm) -> (b e)."""
-        if (y is None) != (self.config.adm_channels is None):
-            raise ValueError(f"y is {'missing' if y is None else 'given'}, adm_channels is {self.config.adm_channels}")
-        emb: Tensor = self.time_embed(timestep_embedding(timesteps, self.config.model_channels, dtype))
-        return emb if y is None else emb + self.label_emb(y.to(dtype))
 
 
 def encoder_table(config: UNetConfig) -> list[list[nn.Module]]:
