@@ -13,20 +13,36 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from webui.engine.interface import Mode, OnEvent
+from webui.engine.interface import Answered, Mode, OnEvent
+from webui.schema.asks import Answer, Preprocess, What
 from webui.schema.errors import AtelierError, BadRequest, EngineDied, NotFound, NumericError
-from webui.schema.events import Done, Event, Failed, ImageReady, Note, Preview, Progress, Stage, Started
+from webui.schema.events import (
+    Done,
+    Event,
+    Failed,
+    ImageReady,
+    MapReady,
+    Note,
+    Preview,
+    Progress,
+    Stage,
+    Started,
+    UnitReport,
+)  # fmt: skip
 from webui.schema.requests import Request
 from webui.schema.resolve import image_seeds
 from webui.schema.results import ModelInfo
 
+MODELS = Path(__file__).parents[1] / "models" / "Stable-diffusion"
 TOYBOX = ModelInfo(
     name="toybox", file="toybox.safetensors", family="toybox", native_size=64, sha256="ab" * 32, hint="Draws noise.",
     examples=("a big red ball on a green floor, blue sky", "a small yellow cube on a white floor"),
@@ -75,6 +91,20 @@ def prompt_mark(prompt: str) -> tuple[int, int, int]:
     return red, green, blue
 
 
+def _answer(what: What, body: Mapping[str, Any], images: Mapping[str, bytes]) -> Answered:
+    if what == "report":
+        return Answer(body={"extensions": []}), ()
+    if what == "route":
+        return Answer(body={"heard": body["body"]}), ()
+    question = Preprocess.model_validate(body)
+    if question.unit.params.get("low") == 13:
+        raise AtelierError("The preprocessor fails at 13.", "Choose another number.")
+    image = Image.open(io.BytesIO(images[question.image.sha256])).convert("RGB")
+    size = (question.width, question.height) if question.fit else image.size
+    pixels = 255 - np.asarray(image.resize(size))
+    return Answer(sizes=(size,)), (pixels.tobytes(),)
+
+
 class FakeModels:
     """Checkpoints that are not there: what `Runtime` asks of a catalogue."""
 
@@ -91,7 +121,7 @@ class FakeModels:
         raise NotFound(f"There is no model {name!r}.", "Choose another one.")
 
     def path(self, name: str) -> Path:
-        return Path(self.find(name).file)
+        return MODELS / self.find(name).file
 
     def sha256(self, name: str, cancelled: Callable[[], bool]) -> str | None:
         return self.find(name).sha256
@@ -113,6 +143,8 @@ class FakeEngine:
         self.message = "The engine is starting."
         self.seen: list[str] = []
         self.cancels: list[tuple[str, str]] = []
+        self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.refreshed: list[tuple[str, ...]] = []
         self.running: str | None = None
         self._on_event = on_event
         self._step_seconds = step_seconds
@@ -153,6 +185,19 @@ class FakeEngine:
             self.cancels.append((job_id, mode))
             (self._interrupt if mode == "interrupt" else self._skip).set()
 
+    def ask(self, what: What, body: Mapping[str, Any], images: Mapping[str, bytes]) -> Future[Answered]:
+        """Maps are negatives; routes answer with what they were given."""
+        self.asked.append((what, dict(body)))
+        future: Future[Answered] = Future()
+        try:
+            future.set_result(_answer(what, body, images))
+        except AtelierError as error:
+            future.set_exception(error)
+        return future
+
+    def refresh_extensions(self, reload: Sequence[str] = ()) -> None:
+        self.refreshed.append(tuple(reload))
+
     def release(self) -> None:
         """End a hang."""
         self._released.set()
@@ -191,11 +236,30 @@ class FakeEngine:
         for ref in work.request.image_refs:
             if ref.sha256 not in work.images:
                 raise BadRequest("A picture of this request is no longer there.", "Choose the picture again.")
+        self._steer(work)
         for batch in range(work.request.n_iter):
             if self._interrupt.is_set():
                 return
             self._skip.clear()
             self._draw_batch(work, batch)
+
+    def _steer(self, work: _Work) -> None:
+        """A unit acts in its window, less and less; its map is grey."""
+        for number, unit in enumerate(work.request.control, 1):
+            if not unit.enabled:
+                continue
+            label = unit.preprocessor
+            grey = np.full((32, 48, 3), 128, np.uint8).tobytes()
+            event = MapReady(job_id=work.job_id, unit=number, label=label, width=48, height=32, save=unit.save_map)
+            self._tell(event, grey)
+            steps = [i for i in range(work.request.steps) if unit.start <= i / work.request.steps <= unit.end]
+            ratios = tuple(0.3 * unit.weight / (1 + i) for i in steps)
+            note = "" if any(ratios) else "it had no effect."
+            self._tell(
+                UnitReport(
+                    job_id=work.job_id, unit=number, label=label, steps=tuple(steps), ratios=ratios, note=note
+                )
+            )  # fmt: skip
 
     def _draw_batch(self, work: _Work, batch: int) -> None:
         request, first = work.request, batch * work.request.batch_size

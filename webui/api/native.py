@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request
@@ -13,7 +13,7 @@ from PIL import Image
 from starlette.datastructures import UploadFile
 
 from webui.api.identity import Owner, current_user
-from webui.images.infotext import read_form, read_infotext
+from webui.images.infotext import Form, read_form, read_texts
 from webui.images.read import opaque, read_image
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadImage, NotFound
@@ -95,7 +95,7 @@ def _add_reading(router: APIRouter, runtime: Runtime, server: Callable[[], Mappi
     @router.post("/png-info")
     async def png_info(request: Request) -> dict[str, Any]:
         """The text in a picture, and the fields of a request that it stands for."""
-        return await run_in_threadpool(_read_text, await _picture_bytes(request))
+        return await run_in_threadpool(_read_text, runtime, await _picture_bytes(request))
 
     @router.get("/models")
     def models() -> dict[str, Any]:
@@ -122,13 +122,24 @@ async def _picture_bytes(request: Request) -> bytes:
     raise BadImage("The form holds no file.", "Send the picture as the body, or as a file of a form.")
 
 
-def _read_text(data: bytes) -> dict[str, Any]:
-    text = read_infotext(data)
+def _read_text(runtime: Runtime, data: bytes) -> dict[str, Any]:
+    text, chunk = read_texts(data)
     if not text:
         return {"infotext": "", "fields": {}, "notes": []}
-    form = read_form(text)
+    form = read_form(text, chunk, runtime.steering.thresholds())
     model = {"model": form.model} if form.model else {}
-    return {"infotext": text, "fields": {**form.values, **model}, "notes": list(form.notes)}
+    return {"infotext": text, "fields": {**form.values, **model}, "notes": [*form.notes, *_missing(runtime, form)]}
+
+
+def _missing(runtime: Runtime, form: Form) -> Iterator[str]:
+    """What a picture's text names that is not on this server."""
+    for number, unit in enumerate(form.values.get("control", ()), 1):
+        if not all(runtime.inputs.path(ref).is_file() for ref in unit.image_refs):
+            yield f"The pictures of control unit {number} are not on this server: choose them again."
+    ready = [manifest.id for manifest in runtime.extensions.ready]
+    for id in form.values.get("ext", {}):
+        if id not in ready:
+            yield f"The extension {id!r}, which took part, is not there or switched off."
 
 
 def _thumbnail(png: bytes) -> bytes:

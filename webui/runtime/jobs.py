@@ -5,9 +5,8 @@ from __future__ import annotations
 import secrets
 import time
 
-from webui.runtime.inputs import Inputs
 from webui.runtime.ledger import Ledger
-from webui.runtime.prepare import Models, prepare
+from webui.runtime.prepare import Desk
 from webui.runtime.runner import Runner
 from webui.runtime.subscription import Subscription, Wake
 from webui.schema.errors import NotFound
@@ -20,12 +19,10 @@ MOST_LISTED = 500
 class Jobs:
     """Jobs of all owners. Every method names the owner who asks: somebody else's job does not exist for them."""
 
-    def __init__(self, ledger: Ledger, runner: Runner, models: Models, inputs: Inputs, default_model: str = "") -> None:
+    def __init__(self, ledger: Ledger, runner: Runner, desk: Desk) -> None:
         self._ledger = ledger
         self._runner = runner
-        self._models = models
-        self._inputs = inputs
-        self._default_model = default_model
+        self._desk = desk
 
     def submit(self, request: Request, owner: str, key: str | None = None) -> str:
         """Make a job and return its id at once.
@@ -33,12 +30,12 @@ class Jobs:
         key: names this one press of the button: submitted again under it, the same job is meant.
 
         Raises:
-            NotFound, ModelError, BadRequest: the request cannot be run (see `prepare`). QueueFull, DiskError.
+            NotFound, ModelError, BadRequest: the request cannot be run (see `Desk`). QueueFull, DiskError.
         """
         known = self._ledger.by_key(owner, key) if key else None
         if known is not None:
             return known
-        fixed = prepare(request, self._models, self._inputs, self._default_model)
+        fixed, notes = self._desk.take(request)
         view = JobView(
             id=secrets.token_hex(16),
             owner=owner,
@@ -47,6 +44,7 @@ class Jobs:
             request=fixed.model_dump(mode="json"),
             created=time.time(),
             image_count=fixed.n_iter * fixed.batch_size,
+            notes=notes,
         )
         return self._ledger.add(view, key)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from webui.runtime.hashes import Hashed
 from webui.runtime.inputs import Inputs
+from webui.runtime.steering import Steering
 from webui.schema.errors import BadRequest, ModelError
-from webui.schema.requests import Img2Img, Request
+from webui.schema.requests import ImageRef, Img2Img, Request
 from webui.schema.resolve import default_model, resolve
 from webui.schema.results import ModelInfo
 
@@ -23,6 +25,31 @@ class Models(Hashed, Protocol):
 
     def find(self, name: str) -> ModelInfo:
         """The one of this name. Raises NotFound."""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """Where requests are taken in: models, pictures and control units at hand, and the model that is meant by none."""
+
+    models: Models
+    inputs: Inputs
+    steering: Steering
+    default_model: str = ""
+
+    def take(self, request: Request) -> tuple[Request, tuple[str, ...]]:
+        """The request as its job will run, and notes for the user. Raises as `prepare` and `Steering.check` do."""
+        return self.steering.check(prepare(request, self.models, self.inputs, self.default_model))
+
+    def size(self, model: str, like: ImageRef | None = None) -> tuple[int, int]:
+        """(width, height) of a picture whose size is left open: of the one it starts from, else the model's own.
+
+        Raises:
+            NotFound: there is no such model or picture.
+        """
+        if like is not None:
+            return self.inputs.size(like)
+        side = self.models.find(model or default_model(self.models.list(), self.default_model)).native_size
+        return side, side
 
 
 def prepare(request: Request, models: Models, inputs: Inputs, wanted_model: str = "") -> Request:

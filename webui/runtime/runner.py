@@ -15,6 +15,7 @@ from PIL import Image
 
 from webui.engine.interface import EngineFactory, EngineLike
 from webui.images.infotext import PARAMETERS, texts_for
+from webui.images.save import png_bytes
 from webui.runtime.hashes import Hashes
 from webui.runtime.inputs import Inputs
 from webui.runtime.ledger import Ledger
@@ -22,9 +23,22 @@ from webui.runtime.outputs import Outputs
 from webui.runtime.prepare import Models
 from webui.runtime.records import SavedImage
 from webui.schema.errors import AtelierError, DiskError
-from webui.schema.events import Done, Event, Failed, ImageReady, Note, Preview, Progress, Stage, Started
+from webui.schema.events import (
+    Done,
+    Event,
+    Failed,
+    ImageReady,
+    MapReady,
+    Note,
+    Prepared,
+    Preview,
+    Progress,
+    Stage,
+    Started,
+    UnitReport,
+)  # fmt: skip
 from webui.schema.requests import Request, parse_request
-from webui.schema.results import ImageInfo, JobView, ModelInfo
+from webui.schema.results import ImageInfo, JobView, MapView, ModelInfo, UnitView
 
 log = logging.getLogger(__name__)
 LONGEST_HASH = 60.0
@@ -41,6 +55,8 @@ class _Run:
     preview: bytes = b""
     previews: int = 0
     notes: tuple[str, ...] = ()
+    units: tuple[UnitView, ...] = ()
+    maps: tuple[MapView, ...] = ()
     images: tuple[ImageInfo, ...] = ()
     unsaved: DiskError | None = None
     over: threading.Event = field(default_factory=threading.Event)
@@ -102,7 +118,7 @@ class Runner:
     def _prepare(self, view: JobView) -> _Run:
         request = parse_request(view.request)
         model = self._models.find(request.model)
-        return _Run(view, request, model, self._hashes.complete(model))
+        return _Run(view, request, model, self._hashes.complete(model), notes=view.notes)
 
     def _hand_over(self, run: _Run) -> None:
         images = {ref.sha256: self._inputs.read(ref) for ref in run.request.image_refs}
@@ -142,6 +158,12 @@ class Runner:
                 self._ledger.change(run.view.id, preview=run.previews)
             case ImageReady():
                 self._take_image(run, event, blob or b"")
+            case Prepared():
+                run.request = parse_request(event.request)
+            case MapReady():
+                self._take_map(run, event, blob or b"")
+            case UnitReport():
+                self._take_report(run, event)
             case Note():
                 self._note(run, event.message)
             case Done():
@@ -180,6 +202,27 @@ class Runner:
         self._outputs.register(SavedImage(info, run.view.owner, path))
         run.images += (info,)
         self._ledger.change(run.view.id, images=run.images)
+
+    def _take_map(self, run: _Run, event: MapReady, pixels: bytes) -> None:
+        """Keep a map beside the pictures that were handed in, so that a next request can name it."""
+        if not event.save:
+            return
+        try:
+            ref = self._inputs.add(png_bytes(Image.frombytes("RGB", (event.width, event.height), pixels)))
+        except DiskError as error:
+            self._note(run, f"The map of control unit {event.unit} is lost: {error.message}")
+            return
+        told = event.model_dump(include={"unit", "label", "width", "height", "data"})
+        run.maps += (MapView(sha256=ref.sha256, **told),)
+        self._ledger.change(run.view.id, maps=run.maps)
+
+    def _take_report(self, run: _Run, event: UnitReport) -> None:
+        report = UnitView.model_validate(event.model_dump(exclude={"job_id", "type"}))
+        others = (one for one in run.units if (one.unit, one.part) != (report.unit, report.part))
+        run.units = tuple(sorted((*others, report), key=lambda one: (one.unit, one.part)))
+        self._ledger.change(run.view.id, units=run.units)
+        if report.note:
+            self._note(run, f"Control unit {report.unit}: {report.note}")
 
     def _model(self, run: _Run) -> ModelInfo:
         """The model with its hash, unless that takes far longer than drawing with it."""

@@ -6,18 +6,22 @@ from types import TracebackType
 from typing import Self
 
 from webui.checkpoints.catalogue import Catalogue
+from webui.checkpoints.control_catalogue import ControlCatalogue
 from webui.engine.interface import EngineFactory, EngineLike
 from webui.runtime.database import Database
+from webui.runtime.extensions import Extensions
 from webui.runtime.folder_lock import FolderLock
 from webui.runtime.hashes import Hashes
 from webui.runtime.inputs import Inputs
 from webui.runtime.jobs import Jobs
 from webui.runtime.ledger import Ledger
 from webui.runtime.outputs import Outputs
-from webui.runtime.prepare import Models
+from webui.runtime.prepare import Desk, Models
+from webui.runtime.questions import Questions
 from webui.runtime.records import Records
 from webui.runtime.runner import Runner
 from webui.runtime.settings import Settings
+from webui.runtime.steering import Steering
 from webui.schema.resolve import default_model
 
 
@@ -48,8 +52,13 @@ class Runtime:
         self.outputs = Outputs(settings.output_dir.resolve(), records)
         self._ledger = Ledger(records, settings.max_queued, settings.max_queued_per_owner)
         self._hashes = Hashes(self.catalogue, records)
+        self.extensions = Extensions(settings.extensions_dirs, settings.data_dir, settings.extensions_locked)
+        self.steering = Steering(ControlCatalogue(settings.models_dir), self.extensions, self.catalogue)
         self._runner = Runner(self._ledger, engine, self.catalogue, self._hashes, self.inputs, self.outputs)
-        self.jobs = Jobs(self._ledger, self._runner, self.catalogue, self.inputs, settings.default_model)
+        self.desk = Desk(self.catalogue, self.inputs, self.steering, settings.default_model)
+        self.jobs = Jobs(self._ledger, self._runner, self.desk)
+        self.questions = Questions(self._runner.engine, self.inputs, self.desk)
+        self.extensions.connect(self._runner.engine.refresh_extensions)
         self._runner.start()
 
     @property

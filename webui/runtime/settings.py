@@ -6,12 +6,15 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from webui.ext.discover import HOME
+
 
 class Settings(BaseModel):
     """Where things live, and the limits of the queue.
 
     models_dir: holds Stable-diffusion/ and its sisters; output_dir: pictures made; data_dir: the program's own data.
     default_model: what a request without a model means; empty: `FIRST_CHOICE` where it is there, else the first usable.
+    extensions_dirs: folders whose subfolders are extensions; locked: nothing of extensions may be changed from here.
     max_queued, max_queued_per_owner: how many jobs may wait, in all and of one owner.
     """
 
@@ -22,6 +25,8 @@ class Settings(BaseModel):
     device: str = "auto"
     dtype: str = "auto"
     default_model: str = ""
+    extensions_dirs: tuple[Path, ...] = (HOME,)
+    extensions_locked: bool = False
     max_queued: int = Field(500, ge=1)
     max_queued_per_owner: int = Field(200, ge=1)
 

@@ -23,6 +23,31 @@ class ImageInfo(BaseModel):
     infotext: str
 
 
+class UnitView(BaseModel):
+    """What a control unit (numbered from 1) did in one pass: for each of `steps`, how large what it added was next
+    to what it was added to. part: 0 the first pass, 1 the hires pass. note: as "it had no effect"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    unit: int
+    label: str
+    part: int = 0
+    steps: tuple[int, ...] = ()
+    ratios: tuple[float, ...] = ()
+    note: str = ""
+
+
+class MapView(BaseModel):
+    """The map of a control unit, kept beside pictures that were handed in. data: as the joints of a pose."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    unit: int
+    label: str
+    sha256: str
+    width: int
+    height: int
+    data: Any = None
+
+
 class JobView(BaseModel):
     """A job as its owner sees it: the record, never a handle."""
 
@@ -47,6 +72,8 @@ class JobView(BaseModel):
     cursor: int = 0
     images: tuple[ImageInfo, ...] = ()
     notes: tuple[str, ...] = ()
+    units: tuple[UnitView, ...] = ()
+    maps: tuple[MapView, ...] = ()
     error: dict[str, str] | None = None
     seconds: float | None = None
 

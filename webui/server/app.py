@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from webui.api import native
+from webui.api import control, extensions, native
 from webui.api.identity import current_user
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import AtelierError, QueueFull
@@ -47,6 +47,8 @@ def build_inner(faces: Faces) -> FastAPI:
     app = FastAPI(docs_url=None, openapi_url=None, redoc_url=None)
     _add_error_handlers(app)
     app.include_router(native.build_router(faces.runtime, lambda: {"login": faces.login is not None, **faces.server()}))
+    app.include_router(control.build_router(faces.runtime))
+    app.include_router(extensions.build_router(faces.runtime))
     app.include_router(events.build_router(faces.runtime.jobs))
     if faces.login is not None:
         app.include_router(login_page.build_router(faces.login))

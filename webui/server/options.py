@@ -36,6 +36,8 @@ class ServeOptions:
     device: str
     dtype: str
     default_model: str
+    extensions_dir: tuple[Path, ...]
+    allow_remote_extensions: bool
     open_browser: bool
 
     @property
@@ -46,7 +48,8 @@ class ServeOptions:
     @classmethod
     def of(cls, parsed: argparse.Namespace) -> ServeOptions:
         given: dict[str, Any] = {name: getattr(parsed, name) for name in cls.__dataclass_fields__}
-        return cls(**{**given, "auth": tuple(parsed.auth), "allowed_host": tuple(parsed.allowed_host)})
+        lists = {name: tuple(given[name]) for name in ("auth", "allowed_host", "extensions_dir")}
+        return cls(**{**given, **lists})
 
 
 def add_serve_options(parser: argparse.ArgumentParser) -> None:
@@ -58,6 +61,7 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
         "--data-dir", type=Path, default=ROOT / "data", metavar="DIR", help="the program's own data (default: data)"
     )
     folders.add_argument("--default-model", default="", metavar="NAME", help="what a request that names no model means")
+    _add_extensions(parser.add_argument_group("extensions"))
     parser.add_argument("--open-browser", action="store_true", help="open the page when it is ready")
 
 
@@ -94,6 +98,18 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
     group.add_argument("--share-server", metavar="HOST:PORT", help="a tunnel server of your own instead of Gradio's")
     group.add_argument("--share-certificate", type=Path, metavar="FILE", help="the authority of that server")
     group.add_argument("--share-insecure", action="store_true", help="do without encryption to that server")
+
+
+def _add_extensions(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--extensions-dir", type=Path, action="append", default=[], metavar="DIR",
+        help="a further folder of extensions; may be repeated, and new ones are installed into the last",
+    )  # fmt: skip
+    group.add_argument(
+        "--allow-remote-extensions", action="store_true",
+        help="let extensions be installed and switched even where others can reach the server: who logs in may then "
+        "run any program on this machine",
+    )  # fmt: skip
 
 
 def _add_login(group: argparse._ArgumentGroup) -> None:

@@ -15,6 +15,7 @@ import uvicorn
 import webui
 from webui.engine.client import EngineOptions, EngineProcess
 from webui.engine.interface import EngineFactory
+from webui.ext.discover import HOME
 from webui.runtime.prepare import Models
 from webui.runtime.runtime import Runtime
 from webui.runtime.settings import Settings
@@ -66,11 +67,19 @@ def serve(options: ServeOptions, parts: Parts | None = None) -> int:
 
 def settings_of(options: ServeOptions) -> Settings:
     names = ("models_dir", "output_dir", "data_dir", "device", "dtype", "default_model")
-    return Settings(**{name: getattr(options, name) for name in names})
+    return Settings(
+        **{name: getattr(options, name) for name in names},
+        extensions_dirs=(HOME, *options.extensions_dir),
+        extensions_locked=options.exposed and not options.allow_remote_extensions,
+    )
 
 
 def engine_of(options: ServeOptions) -> EngineFactory:
-    return functools.partial(EngineProcess, EngineOptions(options.models_dir, options.device, options.dtype))
+    engine = EngineOptions(
+        options.models_dir, options.device, options.dtype, extensions=(HOME, *options.extensions_dir),
+        data_dir=options.data_dir,
+    )  # fmt: skip
+    return functools.partial(EngineProcess, engine)
 
 
 class Server(uvicorn.Server):

@@ -11,13 +11,16 @@ from pathlib import Path
 STATIC = Path(__file__).parent / "static"
 # In the order in which they need each other.
 SCRIPTS = (
-    "core", "form", "fields", "jobs", "progress", "result", "viewer", "gallery", "models", "status", "prompt", "page",
+    "core", "form", "fields", "jobs", "progress", "result", "viewer", "gallery", "models", "status", "prompt",
+    "knobs", "zones", "paint", "unit", "units", "reports", "extras", "extensions", "page",
 )  # fmt: skip
+STYLES = ("page", "control")
 
 
 def head() -> str:
     """The style sheet and the scripts for the page's <head>. Inline: no request can fail, no cache can be stale."""
-    return f"<style>{_read('page.css')}</style>\n<script>{''.join(_read(f'{name}.js') for name in SCRIPTS)}</script>"
+    styles = "".join(_read(f"{name}.css") for name in STYLES)
+    return f"<style>{styles}</style>\n<script>{''.join(_read(f'{name}.js') for name in SCRIPTS)}</script>"
 
 
 def fragment(name: str, values: Mapping[str, str] | None = None) -> str:

@@ -1,4 +1,4 @@
-"""The whole page: header, three tabs and the gallery on the left, the result of this window on the right."""
+"""The whole page: header, three tabs, gallery and extensions on the left, the result of this window on the right."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from webui.ui.assets import fragment, head
 from webui.ui.controls import to_script
 from webui.ui.parts import Tab, own_html
 from webui.ui.theme import THEME
-from webui.ui.wiring import Bridge, wire_models, wire_send, wire_tab
+from webui.ui.wiring import Bridge, wire_models, wire_own, wire_send, wire_tab
 
 TABS: dict[str, tuple[str, Callable[[], Tab]]] = {
     "txt2img": ("txt2img", tab_txt2img.build),
@@ -34,10 +34,15 @@ def build_page(runtime: Runtime, about: Mapping[str, str] | None = None) -> gr.B
                 built = [_tab(name, title, build) for name, (title, build) in TABS.items()]
                 with gr.Tab("Gallery", id="gallery", elem_id="tab-gallery") as gallery:
                     _html("gallery.html")
+                with gr.Tab("Extensions", id="extensions", elem_id="tab-extensions") as extensions:
+                    _html("extensions.html")
             with gr.Column(scale=5, min_width=320, elem_classes=["a-right"]):
                 _html("result.html")
         _html("foot.html", about or {})
-        _wire(page, runtime, built, model, refresh, tabs, gallery)
+        _wire(page, runtime, built, model, refresh)
+        tabs.change(None, js="() => atelier.tabs.changed()")
+        gallery.select(None, js="() => atelier.gallery.open()")
+        extensions.select(None, js="() => atelier.extensions.open()")
     page.queue(max_size=64)
     return page
 
@@ -83,16 +88,12 @@ def _html(name: str, values: Mapping[str, str] | None = None) -> gr.HTML:
     return own_html(fragment(name, values))
 
 
-def _wire(
-    page: gr.Blocks, runtime: Runtime, built: list[Tab], model: gr.Dropdown, refresh: gr.Button, tabs: gr.Tabs,
-    gallery: gr.Tab,
-) -> None:  # fmt: skip
+def _wire(page: gr.Blocks, runtime: Runtime, built: list[Tab], model: gr.Dropdown, refresh: gr.Button) -> None:
     bridges = {tab.name: Bridge(tab) for tab in built}
     for bridge in bridges.values():
         wire_tab(bridge, model, runtime)
         wire_send(bridge, runtime)
+        wire_own(bridge)
     wire_models(page, model, refresh, runtime)
-    tabs.change(None, js="() => atelier.tabs.changed()")
-    gallery.select(None, js="() => atelier.gallery.open()")
     forms = {tab.name: tab.form.describe() for tab in built}
     page.load(None, js=f"() => {{ atelier.start({to_script(forms)}) }}")

@@ -80,6 +80,12 @@ def seed(form: Form) -> None:
     recycle.click(None, field, field, js="(seed) => [atelier.result.seed() ?? seed]")
 
 
+def control(form: Form) -> None:
+    """The places of the control units and of the accordions of extensions; the page's script draws both."""
+    for part in ("control", "extras"):
+        own_html(f'<div class="a-{part}" data-tab="{form.tab}"></div>', "a-place")
+
+
 def advanced(form: Form) -> None:
     """Everything that has no place yet, folded away."""
     with gr.Accordion("Advanced", open=False, elem_id=f"{form.tab}-advanced"):

@@ -6,7 +6,7 @@ import gradio as gr
 
 from webui.schema.requests import Txt2Img
 from webui.ui.controls import Form
-from webui.ui.parts import Tab, action_row, advanced, batch, prompts, sampling, seed, size
+from webui.ui.parts import Tab, action_row, advanced, batch, control, prompts, sampling, seed, size
 
 
 def build() -> Tab:
@@ -23,5 +23,6 @@ def build() -> Tab:
             form.place("enable_hr", "hr_upscaler")
         with gr.Row():
             form.place("hr_scale", "denoising_strength", "hr_steps")
+    control(form)
     advanced(form)
     return Tab(form, generate)

@@ -40,6 +40,7 @@ class Bridge:
         self.ticket = gr.Textbox(visible=False)
         self.fill = gr.Button(visible="hidden", elem_id=f"{name}-fill")
         self.send = gr.Button(visible="hidden", elem_id=f"{name}-send") if tab.pictures else None
+        self.own = gr.Button(visible="hidden", elem_id=f"{name}-own") if tab.pictures else None
 
 
 def owner_of(request: gr.Request) -> str:
@@ -85,6 +86,15 @@ def wire_send(bridge: Bridge, runtime: Runtime) -> None:
     sent = bridge.send.click(copy, bridge.payload, bridge.ticket, js="() => [atelier.result.id()]", **QUIET)
     received = f"(ticket) => [atelier.form.received('{name}', '{slot}', ticket)]"
     sent.then(None, bridge.ticket, bridge.tab.pictures[slot], js=received)
+
+
+def wire_own(bridge: Bridge) -> None:
+    """The script asks for the tab's own picture: what a control unit without one works on. Nothing meets the server."""
+    if bridge.own is None:
+        return
+    pictures = bridge.tab.pictures
+    source = pictures.get("editor") or pictures["image"]
+    bridge.own.click(None, source, None, js=f"(value) => {{ atelier.units.take('{bridge.tab.name}', value) }}")
 
 
 def wire_models(page: gr.Blocks, model: gr.Dropdown, refresh: gr.Button, runtime: Runtime) -> None:

@@ -4,6 +4,7 @@ atelier.form = (() => {
   const forms = {}; // tab -> fields, in the order of the tab's inputs
   const wanted = {}; // tab -> values that wait for `filled`
   const unsaved = {}; // tab -> values that are not in the stores yet
+  const present = {}; // tab -> values as they stand
   let restored = false;
   const PICTURES = (tab) => `atelier/pictures/${tab}`;
   const UNCHANGED = { __type__: "update" };
@@ -19,7 +20,8 @@ atelier.form = (() => {
     const fields = Object.fromEntries(entries.filter(isField).map(([name, value]) => [name, outgoing(field(tab, name), value)]));
     const pictures = Object.fromEntries(entries.filter((entry) => !isField(entry)));
     atelier.session.set(PICTURES(tab), { ...pictures, editor: withoutMask(pictures.editor) });
-    const form = { tab, fields: { ...fields, model: fields.model ?? "" }, pictures };
+    const more = { control: atelier.units.collect(tab), ext: atelier.extras.collect(tab) };
+    const form = { tab, fields: { ...fields, ...more, model: fields.model ?? "" }, pictures };
     return [JSON.stringify({ ...form, key: atelier.jobs.press(tab, JSON.stringify(form)) })];
   }
 
@@ -37,7 +39,9 @@ atelier.form = (() => {
 
   /** Puts values (and pictures) into a tab's form, also into one that was never opened. Returns the names of the
    *  values that could not be used. */
-  function fill(tab, values, pictures = {}) {
+  function fill(tab, { control, ext, ...values }, pictures = {}) {
+    if (control) atelier.units.fill(tab, control);
+    if (ext) atelier.extras.fill(tab, ext);
     const names = Object.keys(values).filter((name) => field(tab, name));
     const good = names.filter((name) => usable(field(tab, name), values[name]));
     const before = wanted[tab] ?? { values: {}, pictures: {} };
@@ -98,7 +102,7 @@ atelier.form = (() => {
     if (!restored) return;
     const kept = Object.fromEntries(forms[tab].map((item, index) => [item.name, outgoing(item, values[index] ?? null)]));
     if ("enable_hr" in kept) document.body.classList.toggle("a-hires", kept.enable_hr === true);
-    unsaved[tab] = kept;
+    unsaved[tab] = present[tab] = kept;
     saveSoon();
   }
 
@@ -124,5 +128,8 @@ atelier.form = (() => {
     while (Object.keys(wanted).length) await new Promise((done) => setTimeout(done, 30));
   }
 
-  return { collect, fill, filled, received, keep, restore, stretched, register: (all) => Object.assign(forms, all), forms };
+  /** A value as it stands; null: open, or never touched. */
+  const value = (tab, name) => (name === "model" ? atelier.models.chosen() : (present[tab]?.[name] ?? null));
+
+  return { collect, fill, value, filled, received, keep, restore, stretched, register: (all) => Object.assign(forms, all), forms };
 })();

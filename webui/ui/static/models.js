@@ -3,6 +3,7 @@ atelier.models = (() => {
   const KEY = "atelier/model";
   let list = [];
   let first = "";
+  let now = ""; // the chosen one
 
   /** Reads the list again and says which model shall be chosen: the present one, the last one used, or the default. */
   async function open(name) {
@@ -22,6 +23,7 @@ atelier.models = (() => {
   async function choose(name) {
     const model = list.find((candidate) => candidate.name === name);
     if (!model) return;
+    now = name;
     atelier.session.set(KEY, name);
     atelier.local.set(KEY, name);
     await atelier.appears("#a-hint");
@@ -41,12 +43,12 @@ atelier.models = (() => {
 
   function example(prompt) {
     const use = () => {
-      const tab = atelier.tabs.current() === "gallery" ? "txt2img" : atelier.tabs.current();
+      const tab = atelier.form.forms[atelier.tabs.current()] ? atelier.tabs.current() : "txt2img";
       atelier.form.fill(tab, { prompt });
       atelier.tabs.open(tab);
     };
     return atelier.el("button", { class: "a-chip a-example", title: "Use this prompt", onclick: use }, prompt);
   }
 
-  return { open, choose };
+  return { open, choose, chosen: () => now };
 })();

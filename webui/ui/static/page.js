@@ -1,6 +1,6 @@
 // Which tab is open, light or dark, and the start.
 atelier.tabs = (() => {
-  const NAMES = ["txt2img", "img2img", "inpaint", "gallery"];
+  const NAMES = ["txt2img", "img2img", "inpaint", "gallery", "extensions"];
   const KEY = "atelier/tab";
   const button = (name) => document.getElementById(`tab-${name}-button`);
 
@@ -9,7 +9,11 @@ atelier.tabs = (() => {
 
   /** Gradio drew another tab: what was said of placeholders holds there too. */
   function changed() {
-    atelier.session.set(KEY, current());
+    const tab = current();
+    atelier.session.set(KEY, tab);
+    if (!atelier.form.forms[tab]) return;
+    atelier.units.attach(tab);
+    atelier.extras.attach(tab);
   }
 
   function restore() {
@@ -44,6 +48,10 @@ atelier.start = async (forms) => {
   if (atelier.started) return;
   atelier.started = true;
   atelier.form.register(forms);
+  atelier.zones.wire();
+  atelier.extras.start(Object.keys(forms));
+  atelier.extensions.start();
+  atelier.units.start(Object.keys(forms));
   await atelier.appears("#a-panel");
   await atelier.appears("#a-state");
   atelier.theme.restore();

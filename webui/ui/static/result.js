@@ -59,6 +59,7 @@ atelier.result = (() => {
     else showPicture(picture);
     drawStrip(picture);
     drawText(picture);
+    atelier.reports.draw(live || !picture ? (job ?? null) : picture.job);
     part("actions").hidden = !picture;
   }
 

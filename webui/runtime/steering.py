@@ -1,0 +1,131 @@
+"""Control units and extension values of a request, checked before any model work; and what units can be made of."""
+
+from __future__ import annotations
+
+import functools
+import re
+from pathlib import Path
+from typing import Any, Protocol
+
+from webui.checkpoints.control import UNION, UNION_TYPES
+from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
+from webui.checkpoints.detect import detect_config, read_sidecar
+from webui.checkpoints.header import read_header
+from webui.control.validate import FAMILY_NAMES, Known, KnownPreprocessor, check_units
+from webui.ext.manifest import Manifest, PreprocessorSpec
+from webui.ext.params import values_of
+from webui.nn.config import ModelConfig
+from webui.runtime.extensions import Extensions
+from webui.schema.control import NO_PREPROCESSOR, ControlUnit
+from webui.schema.errors import BadRequest
+from webui.schema.requests import Request
+
+ALL = "All"
+OWN_ADAPTERS = "controlnet"
+_WORDS = {"OpenPose": ("pose",), "NormalMap": ("normal",), "MLSD": ("mlsd", "lines"), "Segmentation": ("seg",)}
+"""Control type -> words in the names of model files, where they differ from the type's own name."""
+
+
+class Checkpoints(Protocol):
+    """Where the file of a checkpoint lies."""
+
+    def path(self, name: str) -> Path:
+        """Raises NotFound."""
+
+
+class Steering:
+    """What requests may say of control units and extensions on this server."""
+
+    def __init__(self, catalogue: ControlCatalogue, extensions: Extensions, checkpoints: Checkpoints) -> None:
+        self.catalogue = catalogue
+        self.extensions = extensions
+        self._checkpoints = checkpoints
+
+    def check(self, request: Request) -> tuple[Request, tuple[str, ...]]:
+        """The resolved request with all parameters of its units and extensions filled in, and notes for the user.
+
+        Raises:
+            BadRequest: a unit cannot act, or a value breaks its declaration; it names the unit and the field.
+            ModelError: the checkpoint cannot be read.
+        """
+        acting = any(unit.enabled for unit in request.control)
+        notes = check_units(request, self._architecture(request.model), self.known()) if acting else ()
+        units = tuple(self._filled(unit) for unit in request.control)
+        return request.model_copy(update={"control": units, "ext": self.extensions.check(request.ext)}), notes
+
+    def filled(self, unit: ControlUnit) -> ControlUnit:
+        """The unit with all parameters of its preprocessor. Raises BadRequest: it is not there, or a value is wrong."""
+        if unit.preprocessor not in (NO_PREPROCESSOR, *self.extensions.preprocessors):
+            cure = "Choose another, or enable the extension it is of."
+            raise BadRequest(f"There is no preprocessor {unit.preprocessor!r}.", cure)
+        return self._filled(unit)
+
+    def known(self) -> Known:
+        """What units may name, for `check_units`."""
+        made = {id: _known(manifest, spec) for id, (manifest, spec) in self.extensions.preprocessors.items()}
+        others = any(manifest.adapters for manifest in self.extensions.ready if manifest.id != OWN_ADAPTERS)
+        return Known(self.catalogue, made, others)
+
+    def thresholds(self) -> dict[str, tuple[str, ...]]:
+        """Preprocessor -> its numbers in their order: A1111's Threshold A and B."""
+        return {
+            id: tuple(param.id for param in spec.params if param.type in ("int", "float"))
+            for id, (_manifest, spec) in self.extensions.preprocessors.items()
+        }
+
+    def types(self) -> dict[str, dict[str, Any]]:
+        """Control type -> what belongs to it: preprocessors, models, and the first of each.
+
+        A model belongs to the types whose name its own name holds.
+        """
+        made = self.extensions.preprocessors
+        models = self.catalogue.list()
+        groups = list(dict.fromkeys(spec.group for _manifest, spec in made.values() if spec.group))
+        types = {ALL: _offer([NO_PREPROCESSOR, *made], models)}
+        for group in sorted(groups):
+            own = [id for id, (_manifest, spec) in made.items() if spec.group == group]
+            types[group] = _offer(own, [model for model in models if _belongs(model, group)])
+        return types
+
+    def _architecture(self, name: str) -> ModelConfig:
+        path = self._checkpoints.path(name)
+        return detect_config(read_header(path), read_sidecar(path))
+
+    def _filled(self, unit: ControlUnit) -> ControlUnit:
+        found = self.extensions.preprocessors.get(unit.preprocessor)
+        if found is None:
+            return unit
+        return unit.model_copy(update={"params": values_of(found[1].params, unit.params)})
+
+
+def describe_model(model: ControlModel) -> dict[str, Any]:
+    """A control file as lists show it."""
+    types = list(UNION_TYPES[: model.info.union_types]) if model.info and model.kind == UNION else []
+    family = FAMILY_NAMES.get(model.family, model.family)
+    told = {"name": model.name, "kind": model.kind, "family": family, "bytes": model.bytes, "types": types}
+    return told | {"error": "" if model.unknown else model.error}
+
+
+def describe_preprocessor(manifest: Manifest, spec: PreprocessorSpec) -> dict[str, Any]:
+    """A preprocessor as lists show it."""
+    told = spec.model_dump(mode="json", include={"id", "label", "group", "kind", "resolution", "params", "help"})
+    return told | {"extension": manifest.id, "models": list(spec.models)}
+
+
+def _known(manifest: Manifest, spec: PreprocessorSpec) -> KnownPreprocessor:
+    """A preprocessor that is also an adapter of its own extension acts without a model file."""
+    alone = any(adapter.id == spec.id for adapter in manifest.adapters)
+    return KnownPreprocessor(spec.label, spec.kind, alone, functools.partial(values_of, spec.params))
+
+
+def _offer(preprocessors: list[str], models: list[ControlModel]) -> dict[str, Any]:
+    names = [model.name for model in models]
+    usable = [model.name for model in models if not model.error]
+    first = next(iter(preprocessors), NO_PREPROCESSOR)
+    return {"preprocessors": preprocessors, "models": names, "preprocessor": first, "model": next(iter(usable), "")}
+
+
+def _belongs(model: ControlModel, group: str) -> bool:
+    words = _WORDS.get(group, (group.lower(),))
+    name = re.sub(r"[^a-z0-9]", "", model.name.lower())
+    return model.kind == UNION or any(word.replace(" ", "") in name for word in words)

@@ -1,0 +1,141 @@
+// The tab of extensions: every folder, what it touches, how it is, how long it takes; on, off, install, remove.
+atelier.extensions = (() => {
+  const { el } = atelier;
+  const PATH = "/api/v1/extensions";
+  const WORDS = { ready: "On", active: "On", disabled: "Off", blocked: "Blocked", invalid: "Not valid", failed: "Failed" };
+  const on = (item) => ["ready", "active", "failed"].includes(item.state);
+
+  async function look() {
+    const answer = await atelier.api(PATH);
+    atelier.extras.declare(answer.extensions);
+    return answer;
+  }
+
+  async function open() {
+    const list = await atelier.appears("#a-extensions");
+    try {
+      show(list, await look());
+    } catch (problem) {
+      atelier.say("extensions", problem);
+    }
+  }
+
+  function show(list, { extensions, locked }) {
+    const lock = atelier.find("#a-extensions-locked");
+    lock.hidden = !locked;
+    lock.textContent = locked;
+    atelier.find("#a-extensions-install").hidden = Boolean(locked);
+    const own = extensions.filter((item) => !item.bundled);
+    const bundled = extensions.filter((item) => item.bundled);
+    const group = (title, items) => (items.length ? [el("h3", { class: "a-group" }, title), ...items.map((item) => card(item, Boolean(locked)))] : []);
+    list.replaceChildren(...group("Installed by you", own), ...group("Part of Atelier", bundled));
+  }
+
+  function card(item, locked) {
+    const state = el("span", { class: `a-badge a-is-${item.state}` }, WORDS[item.state] ?? item.state);
+    const head = el("div", { class: "a-ext-head" }, el("strong", {}, item.name), el("span", { class: "a-soft" }, item.version), state, ...(locked ? [] : buttons(item)));
+    const reason = item.reason ? el("p", { class: "a-problem" }, item.reason) : null;
+    return el("article", { class: "a-ext", "data-id": item.id }, head, el("p", {}, item.description), reason, facts(item), settings(item, locked));
+  }
+
+  function buttons(item) {
+    const button = (text, verb, title, strong) => el("button", { type: "button", class: `a-chip${strong ? " a-strong" : ""}`, title, onclick: () => act(item, verb) }, text);
+    if (item.state === "invalid") return item.bundled ? [] : [button("Remove", "remove", "Delete its folder")];
+    const allow = !item.bundled && !item.allowed;
+    return [
+      on(item) ? button("Turn off", "disable", "From the next job on") : allow ? button("Allow", "allow", "It can do anything you can: allow only what you trust", true) : button("Turn on", "enable", "From the next job on", true),
+      on(item) ? button("Reload", "reload", "Read its files again") : null,
+      item.bundled ? null : button("Remove", "remove", "Delete its folder"),
+    ].filter(Boolean);
+  }
+
+  function facts(item) {
+    const seconds = Object.entries(item.seconds ?? {});
+    const took = (value) => (value < 0.001 ? "< 1 ms" : value < 1 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(1)} s`);
+    const spent = new Map(seconds);
+    const hooks = item.hooks.map((hook) => (spent.has(hook) ? `${hook} ${took(spent.get(hook))}` : hook));
+    const lines = [
+      ["Preprocessors", item.preprocessors.map((made) => made.label).join(", ")],
+      ["Hooks", hooks.join(", ")],
+      ["Load time", item.load_seconds == null ? "" : took(item.load_seconds)],
+      ["Wants", item.permissions.join(", ")],
+      ["Model files", item.models.map((model) => `${model.file}${model.bytes ? ` (${Math.ceil(model.bytes / 1e6)} MB)` : ""}${model.license ? `, ${model.license}` : ""}`).join("; ")],
+      ["Licence", item.license],
+      ["By", item.authors.join(", ")],
+    ].filter(([, value]) => value);
+    return el("dl", { class: "a-facts" }, ...lines.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  }
+
+  function settings(item, locked) {
+    if (!item.settings.length || locked) return null;
+    const save = atelier.debounce(async (name, value) => {
+      try {
+        await send(`${PATH}/${item.id}/settings`, { [name]: value });
+      } catch (problem) {
+        atelier.say("extensions", problem);
+      }
+    }, 400);
+    const knobs = item.settings.map((field) => atelier.knobs.knob(field, item.values[field.id], (value) => save(field.id, value)));
+    const { details, body } = atelier.knobs.fold("Settings", false);
+    body.append(el("div", { class: "a-knobs a-own-params" }, ...knobs));
+    return details;
+  }
+
+  const send = (path, body) => atelier.api(path, { method: "POST", body: JSON.stringify(body ?? {}), headers: { "content-type": "application/json" } });
+
+  async function act(item, verb) {
+    if (verb === "remove" && !(await sure(item))) return;
+    await change(() => send(`${PATH}/${item.id}/${verb}`), `${item.name}: done.`);
+  }
+
+  /** Asks in the card itself; the second press within some seconds means yes. */
+  const asked = new Map();
+  async function sure(item) {
+    const before = asked.get(item.id) ?? 0;
+    asked.set(item.id, Date.now());
+    if (Date.now() - before < 6000) return true;
+    atelier.say("extensions", { level: "warning", message: `The folder of ${item.name} will be deleted.`, cure: "Press Remove once more to do it." });
+    return false;
+  }
+
+  async function change(work, words) {
+    document.getElementById("a-extensions").classList.add("a-waiting");
+    try {
+      const answer = await work();
+      atelier.say("extensions", { level: "info", message: answer.message || words });
+      await open();
+      await atelier.units.look();
+    } catch (problem) {
+      atelier.say("extensions", problem);
+    }
+    document.getElementById("a-extensions").classList.remove("a-waiting");
+  }
+
+  function wireInstall() {
+    const source = atelier.find("#a-extensions-source");
+    const file = atelier.find("#a-extensions-zip");
+    if (!source || source.dataset.wired) return;
+    source.dataset.wired = "yes";
+    atelier.find("#a-extensions-form").addEventListener("submit", (event) => {
+      event.preventDefault();
+      if (source.value.trim()) change(() => send(`${PATH}/install`, { source: source.value.trim() }), "Installed. Allow it to turn it on.");
+    });
+    file.addEventListener("change", () => {
+      const body = file.files[0];
+      file.value = "";
+      if (body) change(() => atelier.api(`${PATH}/install-zip`, { method: "POST", body, headers: { "content-type": "application/zip" } }), "Installed. Allow it to turn it on.");
+    });
+    atelier.find("#a-extensions-pick").addEventListener("click", () => file.click());
+    atelier.find("#a-extensions-again").addEventListener("click", () => change(() => send(`${PATH}/refresh`), "The folders were read again."));
+  }
+
+  async function start() {
+    try {
+      await look();
+    } catch {
+      setTimeout(start, 3000);
+    }
+  }
+
+  return { open: () => open().then(wireInstall), start };
+})();

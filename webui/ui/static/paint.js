@@ -1,0 +1,211 @@
+// A canvas to paint on: a mask over a picture, strokes on a map, or a drawing from nothing.
+atelier.paint = (() => {
+  const { el } = atelier;
+  const LARGEST = 2048;
+  const KEPT = 30; // strokes that can be taken back
+  const MASK = "#8a6cff";
+  let box = null; // the dialog that is open
+
+  /** title; picture: address of what is painted on, or "" for a drawing from nothing; size: of that; mask: paint a mask
+   *  over the picture (what comes back is white where it is painted, on black); layer: a mask to begin with.
+   *  Resolves to a PNG blob, or null when the user closed it. */
+  async function open({ title, picture = "", size = [512, 512], mask = false, layer = "" }) {
+    const below = picture ? await load(picture) : null;
+    const [width, height] = below ? fitted(below.naturalWidth, below.naturalHeight) : size;
+    const canvas = el("canvas", { width, height });
+    const context = canvas.getContext("2d", { willReadFrequently: true });
+    if (!mask) begin(context, below);
+    if (mask && layer) tint(context, await load(layer));
+    return new Promise((resolve) => show({ title, below, canvas, context, mask, resolve }));
+  }
+
+  function load(address) {
+    const image = new Image();
+    return new Promise((resolve, reject) => {
+      image.onload = () => resolve(image);
+      image.onerror = () => reject({ message: "The picture could not be loaded.", cure: "" });
+      image.src = address;
+    });
+  }
+
+  const fitted = (width, height) => {
+    const scale = Math.min(1, LARGEST / Math.max(width, height));
+    return [Math.round(width * scale), Math.round(height * scale)];
+  };
+
+  function begin(context, below) {
+    const { width, height } = context.canvas;
+    context.fillStyle = "black";
+    context.fillRect(0, 0, width, height);
+    if (below) context.drawImage(below, 0, 0, width, height);
+  }
+
+  /** White of a black and white mask becomes paint. */
+  function tint(context, mask) {
+    const { width, height } = context.canvas;
+    context.drawImage(mask, 0, 0, width, height);
+    const pixels = context.getImageData(0, 0, width, height);
+    for (let at = 0; at < pixels.data.length; at += 4) pixels.data.set([138, 108, 255, pixels.data[at] > 127 ? 255 : 0], at);
+    context.putImageData(pixels, 0, 0);
+  }
+
+  /** The mask as it is sent: white on black, without half-painted rims. */
+  function flattened(canvas) {
+    const { width, height } = canvas;
+    const flat = el("canvas", { width, height });
+    const pixels = canvas.getContext("2d").getImageData(0, 0, width, height);
+    for (let at = 0; at < pixels.data.length; at += 4) {
+      const value = pixels.data[at + 3] > 127 ? 255 : 0;
+      pixels.data.set([value, value, value, 255], at);
+    }
+    flat.getContext("2d").putImageData(pixels, 0, 0);
+    return flat;
+  }
+
+  function show({ title, below, canvas, context, mask, resolve }) {
+    const state = { size: Math.max(4, Math.round(Math.min(canvas.width, canvas.height) / 24)), colour: mask ? MASK : "#ffffff", erase: false, past: [], future: [], zoom: 1 };
+    const board = el("div", { class: `a-board${mask ? " a-board-mask" : ""}` }, canvas);
+    board.style.aspectRatio = `${canvas.width} / ${canvas.height}`;
+    if (mask && below) board.prepend(el("img", { src: below.src, alt: "" }));
+    const ring = board.appendChild(el("i", { class: "a-ring" }));
+    const scroll = el("div", { class: "a-board-scroll" }, board);
+    const close = (blob) => {
+      box.remove();
+      box = null;
+      resolve(blob);
+    };
+    const done = () => (mask ? flattened(canvas) : canvas).toBlob(close, "image/png");
+    const bar = tools({ state, context, mask, board, scroll });
+    const foot = el("div", { class: "a-paint-foot" }, el("span", { class: "a-soft" }, "[ ] size · X erase · Ctrl+Z undo · wheel zoom"), el("button", { type: "button", class: "a-chip", onclick: () => close(null) }, "Cancel"), el("button", { type: "button", class: "a-chip a-strong", onclick: done }, "Use it"));
+    box = el("div", { class: "a-paint a-html", role: "dialog", "aria-modal": "true", "aria-label": title, tabindex: "-1" }, el("div", { class: "a-paint-frame" }, el("div", { class: "a-paint-head" }, el("strong", {}, title), bar.element), scroll, foot));
+    box.addEventListener("keydown", (event) => keys(event, bar, close));
+    document.body.append(box);
+    bar.zoom(1);
+    strokes({ board, canvas, context, state, ring, keep: bar.keep });
+    scroll.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      bar.zoom(state.zoom * (event.deltaY < 0 ? 1.2 : 1 / 1.2));
+    }, { passive: false });
+    box.focus();
+  }
+
+  function keys(event, bar, close) {
+    const control = event.ctrlKey || event.metaKey;
+    if (event.key === "Escape") close(null);
+    else if (control && event.key.toLowerCase() === "z") bar[event.shiftKey ? "redo" : "undo"]();
+    else if (control && event.key.toLowerCase() === "y") bar.redo();
+    else if (event.key === "[" || event.key === "]") bar.resize(event.key === "]" ? 1.25 : 0.8);
+    else if (event.key.toLowerCase() === "x") bar.toggle();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function tools({ state, context, mask, board, scroll }) {
+    const { canvas } = context;
+    const shot = () => context.getImageData(0, 0, canvas.width, canvas.height);
+    const keep = () => {
+      state.past = [...state.past, shot()].slice(-KEPT);
+      state.future = [];
+    };
+    const step = (from, to) => () => {
+      if (!state[from].length) return;
+      state[to].push(shot());
+      context.putImageData(state[from].pop(), 0, 0);
+    };
+    const change = (work) => () => {
+      keep();
+      work();
+    };
+    const clear = change(() => (mask ? context.clearRect(0, 0, canvas.width, canvas.height) : begin(context, null)));
+    const invert = change(() => {
+      const pixels = shot();
+      for (let at = 0; at < pixels.data.length; at += 4) {
+        if (mask) pixels.data.set([138, 108, 255, 255 - pixels.data[at + 3]], at);
+        else for (let channel = 0; channel < 3; channel++) pixels.data[at + channel] = 255 - pixels.data[at + channel];
+      }
+      context.putImageData(pixels, 0, 0);
+    });
+    const most = Math.max(40, Math.round(Math.min(canvas.width, canvas.height) / 3));
+    const size = el("input", { type: "range", min: 1, max: most, value: state.size, "aria-label": "Brush size" });
+    size.addEventListener("input", () => (state.size = Number(size.value)));
+    const colours = mask ? [] : ["#ffffff", "#000000"].map(swatch);
+    const free = mask ? null : el("input", { type: "color", class: "a-swatch", value: "#ff0000", title: "Another colour", oninput: (event) => pick(event.target.value, event.target) });
+    const button = (text, act, title) => el("button", { type: "button", class: "a-chip", title, onclick: act }, text);
+    const eraser = button("Erase", () => toggle(), "Take paint away (X)");
+
+    function swatch(colour) {
+      const one = el("button", { type: "button", class: "a-swatch", title: colour === "#ffffff" ? "White" : "Black", onclick: () => pick(colour, one) });
+      one.style.background = colour;
+      one.classList.toggle("a-chosen", colour === state.colour);
+      return one;
+    }
+
+    function pick(colour, element) {
+      state.colour = colour;
+      [...colours, free].forEach((other) => other.classList.toggle("a-chosen", other === element));
+    }
+
+    /** A mask is erased; on a drawing the brush goes from white to black and back. */
+    function toggle() {
+      if (!mask) return pick(state.colour === "#000000" ? "#ffffff" : "#000000", colours[state.colour === "#000000" ? 0 : 1]);
+      state.erase = !state.erase;
+      eraser.classList.toggle("a-strong", state.erase);
+    }
+
+    function zoom(factor) {
+      state.zoom = Math.min(8, Math.max(1, factor));
+      const room = Math.min(scroll.clientWidth / canvas.width, scroll.clientHeight / canvas.height) * canvas.width;
+      board.style.width = `${Math.max(40, room * state.zoom)}px`;
+    }
+
+    const undo = step("past", "future");
+    const redo = step("future", "past");
+    const resize = (factor) => (size.value = state.size = Math.min(most, Math.max(1, Math.round(state.size * factor))));
+    const element = el("div", { class: "a-paint-tools" }, ...colours, free, mask && eraser, el("label", { class: "a-paint-size" }, "Size", size), button("Undo", undo, "Ctrl+Z"), button("Redo", redo, "Ctrl+Y"), button("Invert", invert), button("Clear", clear));
+    return { element, keep, undo, redo, resize, toggle, zoom };
+  }
+
+  /** Pointer, pen or finger draws; the ring shows how large the brush is. */
+  function strokes({ board, canvas, context, state, ring, keep }) {
+    let last = null;
+    const point = (event) => {
+      const frame = board.getBoundingClientRect();
+      return [((event.clientX - frame.left) / frame.width) * canvas.width, ((event.clientY - frame.top) / frame.height) * canvas.height];
+    };
+    const line = (from, to) => {
+      context.globalCompositeOperation = state.erase ? "destination-out" : "source-over";
+      Object.assign(context, { strokeStyle: state.colour, lineWidth: state.size * 2, lineCap: "round", lineJoin: "round" });
+      context.beginPath();
+      context.moveTo(...from);
+      context.lineTo(to[0] + 0.01, to[1]);
+      context.stroke();
+      context.globalCompositeOperation = "source-over";
+    };
+    const follow = (event) => {
+      const frame = board.getBoundingClientRect();
+      const width = (state.size * 2 * frame.width) / canvas.width;
+      Object.assign(ring.style, { width: `${width}px`, height: `${width}px`, left: `${event.clientX - frame.left}px`, top: `${event.clientY - frame.top}px` });
+    };
+    board.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0) return;
+      event.preventDefault();
+      board.setPointerCapture(event.pointerId);
+      keep();
+      last = point(event);
+      line(last, last);
+    });
+    board.addEventListener("pointermove", (event) => {
+      follow(event);
+      if (!last) return;
+      for (const part of event.getCoalescedEvents?.() ?? [event]) {
+        const next = point(part);
+        line(last, next);
+        last = next;
+      }
+    });
+    for (const kind of ["pointerup", "pointercancel"]) board.addEventListener(kind, () => (last = null));
+  }
+
+  return { open, isOpen: () => box !== null };
+})();
