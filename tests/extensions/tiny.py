@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import torch
@@ -9,16 +10,24 @@ from torch import nn
 from transformers import (
     BeitConfig,
     BitConfig,
+    ConvNextConfig,
     DepthAnythingConfig,
     DepthAnythingForDepthEstimation,
     Dinov2Config,
     DPTConfig,
     DPTForDepthEstimation,
     DPTImageProcessorPil,
+    OneFormerConfig,
+    OneFormerForUniversalSegmentation,
+    OneFormerImageProcessorPil,
     RTDetrConfig,
     RTDetrForObjectDetection,
     RTDetrImageProcessorPil,
     RTDetrResNetConfig,
+    SegformerImageProcessorPil,
+    SwinConfig,
+    UperNetConfig,
+    UperNetForSemanticSegmentation,
     VitPoseBackboneConfig,
     VitPoseConfig,
     VitPoseForPoseEstimation,
@@ -37,7 +46,7 @@ def randomize(network: nn.Module, seed: int) -> nn.Module:
     """Draw every weight anew, so that nothing is zero and no two pictures look alike to the network."""
     draw = torch.Generator().manual_seed(seed)
     for parameter in network.parameters():
-        scale = 0.5 if parameter.ndim == 1 else (2 / parameter[0].numel()) ** 0.5
+        scale = 0.5 if parameter.ndim < 2 else (2 / parameter[0].numel()) ** 0.5
         parameter.data = torch.randn(parameter.shape, generator=draw) * scale
     return network.eval()
 
@@ -113,6 +122,34 @@ def write_vitpose(folder: Path, experts: int = 1, simple: bool = True, joints: i
     config = VitPoseConfig(backbone_config=backbone, num_labels=joints, scale_factor=4, use_simple_decoder=simple)
     processor = VitPoseImageProcessorPil(size={"height": 64, "width": 48})
     return _write(folder, VitPoseForPoseEstimation(config), processor)
+
+
+def write_oneformer(folder: Path, classes: int = 150) -> nn.Module:
+    """Its processor names a list of classes that only the hub has, as the real one does."""
+    stages = [f"stage{number}" for number in range(1, 5)]
+    backbone = SwinConfig(
+        embed_dim=8, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=4, image_size=64, out_features=stages
+    )
+    config = OneFormerConfig(
+        backbone_config=backbone, num_queries=8, conv_dim=32, mask_dim=32, hidden_dim=32, encoder_feedforward_dim=16,
+        encoder_layers=1, decoder_layers=2, num_attention_heads=2, dim_feedforward=16, text_encoder_width=16,
+        text_encoder_num_layers=1, query_dec_layers=1, num_labels=classes,
+    )  # fmt: skip
+    processor = OneFormerImageProcessorPil(size={"shortest_edge": 64, "longest_edge": 200}, num_text=4)
+    network = _write(folder, OneFormerForUniversalSegmentation(config), processor)
+    path = folder / "preprocessor_config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "class_info_file": "ade20k_panoptic.json"}))
+    return network
+
+
+def write_upernet(folder: Path, classes: int = 150) -> nn.Module:
+    stages = [f"stage{number}" for number in range(1, 5)]
+    config = UperNetConfig(
+        backbone_config=ConvNextConfig(hidden_sizes=[8, 8, 16, 16], depths=[1, 1, 1, 1], out_features=stages),
+        hidden_size=16, pool_scales=[1, 2], auxiliary_channels=8, auxiliary_in_channels=16, num_labels=classes,
+    )  # fmt: skip
+    processor = SegformerImageProcessorPil(size={"height": 64, "width": 64})
+    return _write(folder, UperNetForSemanticSegmentation(config), processor)
 
 
 def _write(folder: Path, network: nn.Module, processor: object) -> nn.Module:
