@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.ext.studio import Studio
+from tests.support import write_tiny_checkpoint
 from webui.ext.loader import Loader
 
 
@@ -20,3 +23,16 @@ def _no_code_is_left() -> Iterator[None]:
 def _forget() -> None:
     for finder in [finder for finder in sys.meta_path if isinstance(finder, Loader)]:
         finder.close()
+
+
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with one tiny random checkpoint in it."""
+    folder = tmp_path_factory.mktemp("models")
+    write_tiny_checkpoint(folder / "Stable-diffusion" / "tiny.safetensors", seed=1)
+    return folder
+
+
+@pytest.fixture
+def studio(tiny_models: Path, tmp_path: Path) -> Studio:
+    return Studio(tiny_models, tmp_path)

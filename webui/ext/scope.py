@@ -175,9 +175,10 @@ class Scope:
         given = self.units.total(rows.unet_rows) if self.units is not None else Contribution()
         added = [given.controls]
         for owner, fn in self.controls:
-            answer = self.hooks.caller.call("add_control", owner, fn, UnetContext(self.contexts[owner], rows))
-            if answer is not None:
-                added.append(as_controls(answer))
+            with self.hooks.caller.running("add_control", owner):
+                answer = fn(UnetContext(self.contexts[owner], rows))
+                if answer is not None:
+                    added.append(as_controls(answer, len(self.tools.unet.input_blocks)))
         return Contribution(summed(added) if len(added) > 1 else given.controls, given.keys_values)
 
     def call_unet(self, rows: Rows, controls: Controls | None, extra: Mapping[str, Sequence[KeysValues]]) -> Tensor:
@@ -217,10 +218,12 @@ def own(guidance: Guidance) -> Guidance:
     return replace(guidance, conds=conds, uncond=own_cond(guidance.uncond))
 
 
-def as_controls(answer: Residuals | Controls) -> Controls:
-    """What a provider returned, as the U-Net takes it. Raises ValueError for anything else."""
+def as_controls(answer: Residuals | Controls, blocks: int) -> Controls:
+    """What a provider returned, as a U-Net with so many input blocks takes it. Raises ValueError for anything else."""
     if not isinstance(answer, (Residuals, Controls)):
         raise ValueError(f"add_control's function returned {type(answer).__name__} in the place of Residuals")
+    if len(answer.skips) not in (0, blocks):
+        raise ValueError(f"there are {len(answer.skips)} residuals for {blocks} input blocks")
     return Controls(answer.skips, answer.middle, answer.hidden)
 
 

@@ -1,0 +1,89 @@
+"""An engine in this process that draws on a tiny random model, with extensions that a test writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.ext.folders import write_extension
+from webui.engine.devices import place
+from webui.engine.engine import Engine
+from webui.engine.extensions import Folders
+from webui.ext.state import ExtState
+from webui.schema.events import Done, Event, ExtensionTimes, Failed, ImageReady, Note
+from webui.schema.requests import Request, Txt2Img
+
+PLAIN = {"model": "tiny", "prompt": "a red ball", "seed": 5, "subseed": 0, "width": 64, "height": 48, "steps": 3}
+
+
+class Studio:
+    """Draws; remembers the events of the last job. restarts: why the engine process would have ended."""
+
+    def __init__(self, models_dir: Path, home: Path) -> None:
+        self.folder, self.data = home / "extensions", home / "data"
+        self.folder.mkdir()
+        self.data.mkdir()
+        self.state = ExtState(self.data)
+        self.restarts: list[str] = []
+        self.events: list[Event] = []
+        self.blobs: list[bytes] = []
+        self.engine = Engine(
+            models_dir, place("cpu"), folders=Folders((self.folder,), self.data), restart=self.restarts.append
+        )
+
+    def add(self, id: str, main: str, hooks: str = "", **more: Any) -> None:
+        """Install and allow an extension. hooks: names, separated by blanks."""
+        head = f"hooks = [{', '.join(repr(name) for name in hooks.split())}]".replace("'", '"')
+        write_extension(self.folder, id, main, head=head, **more)
+        self.state.enable(id, allow=True)
+        self.engine.refresh([id])
+
+    def off(self, *ids: str) -> None:
+        for id in ids:
+            self.state.disable(id)
+        self.engine.refresh()
+
+    def run(self, request: Request, images: dict[str, bytes] | None = None) -> Event:
+        """The last event of a job."""
+        self.events, self.blobs = [], []
+
+        def emit(event: Event, blob: bytes | None) -> None:
+            self.events.append(event)
+            if isinstance(event, ImageReady) and blob is not None:
+                self.blobs.append(blob)
+
+        self.engine.run("job", request, images or {}, emit)
+        return self.events[-1]
+
+    def draw(self, **fields: Any) -> list[bytes]:
+        """The pixels of each picture of a job that must end well."""
+        last = self.run(Txt2Img(**{**PLAIN, **fields}))
+        assert isinstance(last, Done), last
+        return self.blobs
+
+    def run_any(self, **fields: Any) -> Event:
+        """The last event of a job that may end in any way."""
+        return self.run(Txt2Img(**{**PLAIN, **fields}))
+
+    def failure(self, **fields: Any) -> str:
+        """What a job fails with, that must fail."""
+        last = self.run(Txt2Img(**{**PLAIN, **fields}))
+        assert isinstance(last, Failed), last
+        return last.error["message"]
+
+    @property
+    def notes(self) -> list[str]:
+        return [event.message for event in self.events if isinstance(event, Note)]
+
+    def of(self, *kinds: type) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kinds)]
+
+    @property
+    def times(self) -> dict[str, dict[str, float]]:
+        found = self.of(ExtensionTimes)
+        return found[0].seconds if found else {}
+
+    def service(self, id: str, name: str) -> Any:
+        """Something that the code of an active extension holds."""
+        return getattr(self.engine.extensions.host.activate(id).module, name)
+

@@ -1,0 +1,255 @@
+"""Whatever an extension does, the next plain picture is byte-identical to the one made before."""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+import torch
+
+from tests.ext.studio import Studio
+from webui.ext.hooks import HOOKS
+from webui.schema.events import Done
+
+BROKEN = "raise ValueError('no luck')"
+CALLED = [hook for hook in HOOKS if hook.name not in ("teardown", "model_changed")]
+
+
+@pytest.fixture(autouse=True)
+def _the_process_is_left_as_it_was() -> Iterator[None]:
+    before = torch.get_default_dtype(), torch.get_num_threads(), torch.nn.Linear.forward, list(sys.path)
+    yield
+    assert (torch.get_default_dtype(), torch.get_num_threads(), torch.nn.Linear.forward, list(sys.path)) == before
+
+
+def survives(studio: Studio, id: str, before: list[bytes]) -> None:
+    """The extension is switched off, and everything is as it was."""
+    studio.off(id)
+    assert studio.draw() == before
+    assert studio.times == {}
+
+
+@pytest.mark.parametrize("hook", CALLED, ids=lambda hook: hook.name)
+def test_an_extension_that_raises_in_a_hook_fails_the_job_by_name_or_is_only_noted(studio: Studio, hook: object) -> None:
+    plain = studio.draw()
+    name, observer = hook.name, hook.observer  # type: ignore[attr-defined]
+    extra = "\n    yield" if name == "open_pass" else ""
+    studio.add("broken", f"def {hook.signature}:\n    {BROKEN}{extra}", name)  # type: ignore[attr-defined]
+    if observer:
+        assert studio.draw() == plain
+        said = studio.notes
+    else:
+        said = [studio.failure()]
+    assert any('"broken"' in text and name in text and "no luck" in text and "main.py:2" in text for text in said)
+    survives(studio, "broken", plain)
+
+
+def test_a_failure_unwinds_every_pass_in_reverse_order(studio: Studio) -> None:
+    plain = studio.draw()
+    code = """
+    log = []
+    def open_pass(p):
+        log.append(f"open {p.index}")
+        p.defer(lambda: log.append(f"deferred {p.index}"))
+        yield
+        log.append(f"close {p.index}")
+
+    def job_done(job, error): log.append(type(error).__name__)
+    """
+    studio.add("tidy", code, "open_pass job_done")
+    studio.add("wild", f"def after_unet(c):\n    if c.step == 1 and c.p.index == 1: {BROKEN}", "after_unet")
+    assert '"wild"' in studio.failure(batch_size=2)
+    assert studio.service("tidy", "log") == [
+        "open 0", "open 1", "close 1", "deferred 1", "close 0", "deferred 0", "ExtensionError",
+    ]  # fmt: skip
+    studio.off("wild")
+    survives(studio, "tidy", plain)
+
+
+def test_one_failing_clean_up_does_not_stop_the_others_and_fails_the_job(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("one", "log = []\ndef open_pass(p):\n    yield\n    log.append('one')", "open_pass")
+    studio.add("two", f"def open_pass(p):\n    p.defer(lambda: 1 / 0)\n    yield\n    {BROKEN}", "open_pass")
+    studio.add("zed", "log = []\ndef open_pass(p):\n    yield\n    log.append('zed')", "open_pass")
+    message = studio.failure()
+    assert '"two" failed in open_pass: ValueError' in message
+    assert any("ZeroDivisionError" in note for note in studio.notes)
+    assert studio.service("one", "log") == ["one"]
+    assert studio.service("zed", "log") == ["zed"]
+    studio.off("one", "zed")
+    survives(studio, "two", plain)
+
+
+def test_an_observer_that_fails_three_times_in_a_row_is_no_longer_called(studio: Studio) -> None:
+    plain = studio.draw(steps=6)
+    studio.add("sore", f"calls = []\ndef after_step(s):\n    calls.append(s.step)\n    {BROKEN}", "after_step")
+    assert studio.draw(steps=6) == plain
+    assert studio.service("sore", "calls") == [0, 1, 2]
+    assert any("no longer called" in note for note in studio.notes)
+    studio.off("sore")
+    assert studio.draw(steps=6) == plain
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "def open_pass(p):\n    p.noise.zero_(); p.guidance.uncond.context.zero_()\n    yield",
+        "def open_pass(p):\n    cond, uncond = p.encode(p.job.request.prompt)\n    cond.context.zero_()\n    yield",
+        "def before_step(s): s.x.zero_()",
+        "def before_unet(c): c.x.zero_(); c.context.zero_(); c.timesteps.zero_()",
+        "def after_unet(c): c.output.zero_()",
+        "def after_cfg(s): s.denoised.zero_(); s.x.zero_()",
+        "def after_sampling(p): p.latent.zero_()",
+        "def after_decode(p): p.image.zero_()",
+    ],
+)
+def test_writes_into_received_tensors_reach_nobody_else(studio: Studio, code: str) -> None:
+    plain = studio.draw()
+    studio.add("writer", code, code[4 : code.index("(")])
+    studio.draw()
+    survives(studio, "writer", plain)
+    assert studio.restarts == []
+
+
+PATCHES = {
+    "a leaked forward": "unet(p).out[2].forward = lambda x: x * 0",
+    "a leaked hook": "unet(p).register_forward_hook(lambda module, given, output: output * 0)",
+    "a weight written in place": "unet(p).out[2].weight.mul_(0)",
+    "a weight written through .data": "unet(p).time_embed[0].weight.data.add_(1)",
+    "a replaced layer": "unet(p).out[1] = torch.nn.Identity()",
+    "a replaced parameter": "unet(p).out[2].bias = torch.nn.Parameter(torch.ones(4))",
+}
+PATCHER = """
+import torch
+
+def unet(p):
+    return p._scope.tools.unet
+
+def open_pass(p):
+    yield
+    {patch}
+"""
+
+
+@pytest.mark.parametrize("patch", PATCHES.values(), ids=PATCHES.keys())
+def test_a_patched_model_is_dropped_and_the_extension_named_and_stopped(studio: Studio, patch: str) -> None:
+    plain = studio.draw()
+    studio.add("patcher", PATCHER.format(patch=patch), "open_pass")
+    studio.draw()
+    assert any("left behind" in note and '"patcher"' in note for note in studio.notes)
+    assert not studio.engine.models.holds("tiny")
+    assert studio.restarts == []
+    assert "left something behind" in studio.failure()
+    survives(studio, "patcher", plain)
+
+
+CHANGES = {
+    "default dtype": "torch.set_default_dtype(torch.float64)",
+    "number of threads": "torch.set_num_threads(torch.get_num_threads() + 1)",
+    "Linear.forward": "torch.nn.Linear.forward = lambda self, x: x",
+    "torch.cat": "torch.cat = lambda parts, dim=0: parts[0]",
+    "torch.nn.functional.silu": "torch.nn.functional.silu = lambda x: x",
+    "UNet.forward": "sys.modules['webui.nn.unet'].UNet.forward = lambda self, x, *rest: x",
+    "sys.path": "sys.path.insert(0, '/nowhere')",
+    "gradient mode": "torch.set_grad_enabled(False)",
+}
+
+
+@pytest.mark.parametrize(("what", "change"), CHANGES.items(), ids=CHANGES.keys())
+def test_a_change_of_the_process_is_put_back_named_and_followed_by_a_restart(
+    studio: Studio, what: str, change: str
+) -> None:
+    plain = studio.draw()
+    studio.add("changer", f"import sys\nimport torch\n\ndef on_image(img):\n    {change}", "on_image")
+    studio.run_any()
+    (reason,) = studio.restarts
+    assert what in reason
+    assert '"changer"' in reason
+    survives(studio, "changer", plain)
+
+
+def test_global_random_states_are_put_back_and_never_mattered(studio: Studio) -> None:
+    plain = studio.draw()
+    states = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]
+    code = """
+    import random, numpy, torch
+
+    def before_unet(c):
+        random.seed(1); numpy.random.seed(1); torch.manual_seed(1); torch.rand(3)
+    """
+    studio.add("dice", code, "before_unet")
+    assert studio.draw() == plain
+    assert random.getstate() == states[0]
+    assert torch.equal(torch.get_rng_state(), states[1])
+    assert np.array_equal(np.random.get_state()[1], states[2])  # type: ignore[index]
+    assert studio.restarts == []
+    survives(studio, "dice", plain)
+
+
+def test_a_syntax_error_names_file_and_line_and_the_others_run_on(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("bad", "x = 1\ndef before_step(s) return", "before_step")
+    message = studio.failure()
+    assert '"bad"' in message
+    assert "main.py:2" in message
+    survives(studio, "bad", plain)
+
+
+def test_an_extension_that_wants_another_numpy_is_blocked_and_meets_no_job(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("old", BROKEN, "before_step", tables='[dependencies]\npackages = ["numpy<2"]')
+    assert studio.draw() == plain
+    (report,) = studio.engine.extensions.host.report()
+    assert report.state == "blocked"
+    assert "numpy<2" in report.reason
+
+
+def test_two_extensions_may_have_a_module_of_the_same_name(studio: Studio) -> None:
+    plain = studio.draw()
+    main = "from . import helpers\nseen = []\ndef before_step(s): seen.append(helpers.WHO)"
+    for id in ("ada", "bob"):
+        studio.add(id, main, "before_step", files={"helpers.py": f"WHO = '{id}'"})
+    studio.draw(steps=1)
+    assert [studio.service(id, "seen") for id in ("ada", "bob")] == [["ada"], ["bob"]]
+    studio.off("ada")
+    survives(studio, "bob", plain)
+
+
+def test_an_edited_extension_is_read_anew_when_it_is_reloaded(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("edited", "def after_cfg(s): return s.denoised * 0.1", "after_cfg")
+    first = studio.draw()
+    studio.add("edited", "def after_cfg(s): return s.denoised * 0.9", "after_cfg")
+    assert studio.draw() not in (first, plain)
+    studio.add("edited", "def after_cfg(s): return s.denoised * 0.1", "after_cfg")
+    assert studio.draw() == first
+    survives(studio, "edited", plain)
+
+
+def test_answers_of_the_wrong_shape_are_named(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("thin", "def after_cfg(s): return s.denoised[:2]", "after_cfg")
+    assert '"thin" failed in after_cfg: ValueError' in studio.failure()
+    survives(studio, "thin", plain)
+
+
+def test_a_job_that_is_stopped_closes_its_scopes_too(studio: Studio) -> None:
+    plain = studio.draw()
+    code = """
+    log = []
+    def open_pass(p):
+        yield
+        log.append(p.job.stopped)
+    def job_done(job, error): log.append(error)
+    """
+    studio.add("stopped", code, "open_pass job_done")
+    studio.engine.prepare("job")
+    studio.engine.cancel("job", "skip")
+    last = studio.run_any(n_iter=1)
+    assert isinstance(last, Done)
+    assert studio.service("stopped", "log")[-1] is None
+    survives(studio, "stopped", plain)
+
