@@ -124,6 +124,27 @@ def test_sync_shows_its_plan_and_asks(ext: Ext, monkeypatch: pytest.MonkeyPatch,
     assert done == [("einops==0.8.1",)]
 
 
+def test_model_files_are_fetched_after_a_question(
+    ext: Ext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    fetched: list[str] = []
+    monkeypatch.setattr(command, "fetch_model", lambda model, *_: fetched.append(model.id))
+    one = '[[model]]\nid = "one"\nfile = "one.bin"\nbytes = 2000000\nlicense = "MIT"\nrepository = "them/one"\n'
+    two = '[[model]]\nid = "two"\nfile = "two.bin"\n'
+    write_extension(tmp_path / "more", "theirs", tables=one + two)
+    models = ("--models-dir", str(tmp_path / "models"))
+    with pytest.raises(command.BadRequest):
+        ext("fetch", *models, "theirs", answer=False)
+    line = capsys.readouterr().out.splitlines()[0]
+    assert line == f"one  2.0 MB  MIT  from them/one  into {tmp_path / 'models' / 'ControlNetPreprocessor'}"
+    assert fetched == []
+    ext("fetch", *models, "theirs", "two", answer=True)
+    ext("fetch", *models, "theirs", answer=True)
+    assert fetched == ["two", "one", "two"]
+    with pytest.raises(command.NotFound, match='declares no model "tow"'):
+        ext("fetch", *models, "theirs", "tow", answer=True)
+
+
 def test_an_unknown_id_is_told_with_what_was_perhaps_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     write_extension(tmp_path, "theirs")
     words = ["ext", "disable", "their", "--extensions-dir", str(tmp_path), "--data-dir", str(tmp_path / "data")]

@@ -76,7 +76,8 @@ def test_every_example_of_a_hook_runs(studio: Studio, other_model: str, hook: Ho
     main = example(hook) + ("\n\ndef open_pass(p):\n    yield\n" if both else "")
     studio.add("example", main, f"{hook.name} {both}")
     assert isinstance(studio.run(request()), Done)
-    assert isinstance(studio.run(request(model=other_model)), Done)
+    if hook.name == "model_changed":
+        assert isinstance(studio.run(request(model=other_model)), Done)
     studio.off("example")
     times = studio.engine.extensions.host.times()["example"]
     assert hook.name in times
@@ -114,7 +115,7 @@ def test_every_key_of_the_manifest_is_described():
 
 def test_every_command_is_described():
     assert re.findall(r"launch\.py ext (\w+)", section("## The command line")) == [
-        "list", "check", "install", "enable", "disable", "remove", "sync",
+        "list", "check", "install", "enable", "disable", "remove", "fetch", "sync",
     ]  # fmt: skip
     assert set(re.findall(r"launch\.py ext (\w+)", TEXT)) == set(_ACTIONS)
 

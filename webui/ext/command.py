@@ -14,8 +14,10 @@ from webui.ext.discover import HOME, READY, Found, discover
 from webui.ext.hooks import HOOKS
 from webui.ext.install import install, remove
 from webui.ext.params import suggest
+from webui.ext.specs import ModelFile
 from webui.ext.state import ExtState
 from webui.ext.sync import carry_out, plan, wanted_packages
+from webui.ext.weights import fetch_model, files_of, is_there
 from webui.schema.errors import BadRequest, NotFound
 
 WARNING = "An extension that is switched on can do anything that you can do on this computer."
@@ -35,6 +37,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _action(actions, "install", "from a folder, a .zip file or a git address").add_argument("source")
     for name, what in (("remove", "delete its folder"), ("enable", "switch on"), ("disable", "switch off")):
         _action(actions, name, what).add_argument("id")
+    fetch = _action(actions, "fetch", "download the model files that an extension declares")
+    fetch.add_argument("id")
+    fetch.add_argument("models", nargs="*", metavar="MODEL", help="default: all of them")
+    fetch.add_argument(
+        "--models-dir", type=Path, default=HOME.parent / "models", metavar="DIR", help="(default: models)"
+    )
     _action(actions, "sync", "install the packages that extensions declare").add_argument(
         "ids", nargs="*", metavar="ID"
     )
@@ -48,7 +56,7 @@ def _action(
         "--extensions-dir", type=Path, action="append", default=[], metavar="DIR", help="a further folder"
     )
     parser.add_argument("--data-dir", type=Path, default=HOME.parent / "data", metavar="DIR", help="(default: data)")
-    if name in ("enable", "remove", "sync"):
+    if name in ("enable", "remove", "sync", "fetch"):
         parser.add_argument("--yes", action="store_true", help="do not ask")
     return parser
 
@@ -109,6 +117,23 @@ class Command:
         self._state.disable(self._find(parsed.id).id)
         return 0
 
+    def fetch(self, parsed: argparse.Namespace) -> int:
+        manifest = self._find(parsed.id).manifest
+        declared = {model.id: model for model in manifest.models} if manifest else {}
+        for id in parsed.models:
+            if id not in declared:
+                raise NotFound(f'"{parsed.id}" declares no model "{id}"{suggest(id, declared)}.')
+        chosen = [declared[id] for id in parsed.models or declared]
+        missing = [model for model in chosen if not is_there(model, parsed.models_dir)]
+        if not missing:
+            _say(["Everything that is declared is there."])
+            return 0
+        _say(_describe(model, parsed.models_dir) for model in missing)
+        self._agreed("Download them?")
+        for model in missing:
+            fetch_model(model, parsed.models_dir, _show_progress if sys.stderr.isatty() else lambda *_: None)
+        return 0
+
     def sync(self, parsed: argparse.Namespace) -> int:
         for id in parsed.ids:
             self._find(id)
@@ -144,6 +169,25 @@ def _line(found: Found) -> str:
     return f"{found.id} {version}".strip() + f"  {found.state}{why}{origin}"
 
 
+def _describe(model: ModelFile, models_dir: Path) -> str:
+    """ "midas  123.4 MB  MIT  from Intel/dpt-hybrid-midas  into models/..."."""
+    files = files_of(model, models_dir)
+    size = sum(file.bytes for file in files)
+    words = [
+        model.id,
+        f"{size / 1e6:,.1f} MB" if size else "size not declared",
+        model.license or "license not declared",
+    ]
+    source = model.repository or files[0].url
+    return "  ".join([*words, f"from {source}", f"into {files[0].path.parent}"])
+
+
+def _show_progress(file: str, there: int, total: int) -> None:
+    share = f" of {total / 1e6:,.0f}" if total else ""
+    sys.stderr.write(f"\r{file}: {there / 1e6:,.0f}{share} MB   " + ("\n" if there == total else ""))
+    sys.stderr.flush()
+
+
 def _order(found: Sequence[Found]) -> Iterator[str]:
     """ "before_unet(c)  pose, canny" for every hook."""
     for hook in HOOKS:
@@ -176,5 +220,6 @@ _ACTIONS: Final[Mapping[str, Callable[[Command, argparse.Namespace], int]]] = {
     "remove": Command.remove,
     "enable": Command.enable,
     "disable": Command.disable,
+    "fetch": Command.fetch,
     "sync": Command.sync,
 }
