@@ -12,6 +12,8 @@ from PIL import Image
 
 import webui
 from webui import cli
+from webui.cli_control import extensions_of
+from webui.ext.discover import HOME
 from webui.images.infotext import texts_for
 from webui.schema.errors import OutOfMemory
 from webui.schema.events import Progress
@@ -19,6 +21,7 @@ from webui.schema.fields import parameters
 from webui.schema.requests import REQUESTS, ImageRef, Request
 from webui.schema.resolve import resolve
 from webui.schema.results import ModelInfo
+from webui.server.options import ROOT
 
 
 class Made:
@@ -98,7 +101,7 @@ def test_without_a_folder_they_go_where_the_page_puts_them(pipeline: GreyPipelin
 
 def test_every_field_of_every_request_is_an_option(pipeline: GreyPipeline, picture: Path, tmp_path: Path):
     fields = {declaration.name for model in REQUESTS.values() for declaration in parameters(model)}
-    options = {action.dest for action in cli._generate_parser()._actions}
+    options = {action.dest for action in cli._generate_parser(extensions_of([]))._actions}
     assert fields <= options
 
 
@@ -131,7 +134,10 @@ def test_a_picture_means_img2img_and_a_mask_inpaint(pipeline: GreyPipeline, pict
 
 def test_device_and_folders_reach_the_pipeline(pipeline: GreyPipeline, tmp_path: Path):
     generate("--device", "cpu", "--dtype", "float32", "--models-dir", tmp_path, "--output", tmp_path / "out")
-    assert pipeline.loaded == [("", {"models_dir": tmp_path, "device": "cpu", "dtype": "float32"})]
+    (name, options), *_rest = pipeline.loaded
+    assert name == ""
+    given = {"models_dir": tmp_path, "device": "cpu", "dtype": "float32"}
+    assert options == {**given, "extensions_dirs": (HOME,), "data_dir": ROOT / "data"}
 
 
 @pytest.mark.parametrize(

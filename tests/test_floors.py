@@ -20,14 +20,15 @@ FLOORS = (
     ("engine",),
     ("runtime",),
     ("ui", "api"),
-    ("server", "cli", "__main__"),
+    ("server", "cli", "cli_control", "__main__"),
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # What the web process may use of the engine.
 ENGINE_WITHOUT_TORCH = {"interface", "client", "questions", "wire", "watchdog"}
 # What the web process may use of extensions: their code never runs there.
 EXT_WITHOUT_TORCH = {
-    "bundled", "check", "discover", "hooks", "install", "manifest", "order", "params", "report", "state", "sync",
+    "bundled", "check", "command", "discover", "hooks", "install", "manifest", "order", "params", "report", "state",
+    "sync",
 }  # fmt: skip
 # Parts that may import a library; every other library but these is free for all.
 HOMES = {

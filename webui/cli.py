@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import webui
+from webui.cli_control import (
+    Steered,
+    add_folder_options,
+    add_steering_options,
+    extensions_of,
+    read_steering,
+    steering_of,
+)  # fmt: skip
 from webui.ext import command as extensions
+from webui.runtime.extensions import Extensions
 from webui.schema.errors import AtelierError, BadRequest
 from webui.schema.events import Progress
 from webui.schema.fields import Parameter, parameters
@@ -64,18 +73,24 @@ def serve(arguments: Sequence[str]) -> int:
 
 def generate(arguments: Sequence[str]) -> int:
     """Pictures without a server. Their paths are printed."""
-    parsed = _generate_parser().parse_args(arguments)
+    found = extensions_of(arguments)
+    parsed = _generate_parser(found).parse_args(arguments)
     pictures = {name: _picture(getattr(parsed, name)) for name in ("init_image", "mask") if getattr(parsed, name)}
-    request = build_request(parsed, {name: _reference(data) for name, data in pictures.items()})
+    steered = read_steering(parsed, found)
+    request = build_request(parsed, {name: _reference(data) for name, data in pictures.items()}, steered)
     pipeline = webui.Pipeline.load(
-        request.model, models_dir=parsed.models_dir, device=parsed.device, dtype=parsed.dtype
-    )
-    for data in pictures.values():
+        request.model, models_dir=parsed.models_dir, device=parsed.device, dtype=parsed.dtype,
+        extensions_dirs=found.folders, data_dir=parsed.data_dir,
+    )  # fmt: skip
+    for data in (*pictures.values(), *steered.pictures):
         pipeline.add_image(data)
+    if request.control or request.ext:
+        named = request.model_copy(update={"model": pipeline.model.name})
+        request, notes = steering_of(found, parsed.models_dir).check(named)
+        _tell(notes)
     made = pipeline.generate(request, _show_progress if sys.stderr.isatty() else None)
     _save(made, parsed.output or _folder(parsed.output_dir, request))
-    for note in made.notes:
-        sys.stderr.write(f"Note: {note}\n")
+    _tell(made.notes)
     return 0
 
 
@@ -97,7 +112,9 @@ def ext(arguments: Sequence[str]) -> int:
     return extensions.run(parser.parse_args(arguments))
 
 
-def build_request(parsed: argparse.Namespace, references: dict[str, ImageRef]) -> Request:
+def build_request(
+    parsed: argparse.Namespace, references: dict[str, ImageRef], steered: Steered | None = None
+) -> Request:
     """The request that the options describe: inpaint with a mask, img2img with a picture, else txt2img.
 
     Raises:
@@ -112,7 +129,9 @@ def build_request(parsed: argparse.Namespace, references: dict[str, ImageRef]) -
         homes = [name for name, model in REQUESTS.items() if foreign[0] in model.model_fields]
         raise BadRequest(f"{option(foreign[0])} means nothing to {kind}.", f"It belongs to {' and '.join(homes)}.")
     pictures = {name: ref.model_dump() for name, ref in references.items()}
-    return parse_request({**given, **pictures, "kind": kind})
+    said = {} if steered is None else {"control": steered.control, "ext": steered.ext}
+    steering = {name: values for name, values in said.items() if values}
+    return parse_request({**given, **pictures, **steering, "kind": kind})
 
 
 def declared() -> dict[str, dict[str, Parameter]]:
@@ -129,7 +148,7 @@ def option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _generate_parser() -> Parser:
+def _generate_parser(found: Extensions) -> Parser:
     parser = Parser(prog=f"{PROGRAM} generate", description="Makes pictures and prints their paths.")
     pictures = parser.add_argument_group("pictures")
     pictures.add_argument("--init-image", type=Path, metavar="FILE", help="start from this picture (img2img)")
@@ -143,7 +162,10 @@ def _generate_parser() -> Parser:
         if group not in groups:
             groups[group] = parser.add_argument_group(group)
         _add_option(groups[group], name, kinds)
-    add_common_options(parser.add_argument_group("folders and device"))
+    add_steering_options(parser, found)
+    folders = parser.add_argument_group("folders and device")
+    add_common_options(folders)
+    add_folder_options(folders)
     return parser
 
 
@@ -182,6 +204,11 @@ def _picture(path: Path) -> bytes:
 
 def _reference(data: bytes) -> ImageRef:
     return ImageRef(sha256=hashlib.sha256(data).hexdigest())
+
+
+def _tell(notes: Sequence[str]) -> None:
+    for note in notes:
+        sys.stderr.write(f"Note: {note}\n")
 
 
 def _show_progress(event: Any) -> None:

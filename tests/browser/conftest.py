@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -26,13 +26,15 @@ START_LIMIT = 240.0
 class Server:
     """A server process, its address and its folders. module: what is run, with the options of `serve`."""
 
-    def __init__(self, root: Path, module: str = "tests.browser.serve", models: Path | None = None) -> None:
+    def __init__(
+        self, root: Path, module: str = "tests.browser.serve", models: Path | None = None, options: Sequence[str] = ()
+    ) -> None:
         self.root = root
         self.port = _free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         folders = {"models": models or root / "models", "output": root / "outputs", "data": root / "data"}
-        options = [f"--{name}-dir={folder}" for name, folder in folders.items()]
-        self._command = [sys.executable, "-m", module, f"--port={self.port}", *options]
+        places = [f"--{name}-dir={folder}" for name, folder in folders.items()]
+        self._command = [sys.executable, "-m", module, f"--port={self.port}", *places, *options]
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:

@@ -35,7 +35,7 @@ class Window:
 
     def tab(self, name: str) -> None:
         self.page.click(f"#tab-{name}-button")
-        first = "#a-gallery" if name == "gallery" else f"#{name}-generate"
+        first = f"#a-{name}" if name in ("gallery", "extensions") else f"#{name}-generate"
         self.page.wait_for_selector(first, state="attached")
 
     def prompt(self, text: str, tab: str = "txt2img") -> None:

@@ -32,7 +32,7 @@ class PreprocessBody(BaseModel):
     model_config = ConfigDict(extra="forbid")
     id: str = NO_PREPROCESSOR
     params: dict[str, Any] = Field(default_factory=dict)
-    resolution: int | None = None
+    resolution: Annotated[int | None, Field(ge=64, le=2048)] = None
     unit: ControlUnit | None = None
     image: ImageRef | str
     width: Side = None

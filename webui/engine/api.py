@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from PIL import Image
 
 from webui.engine.devices import place
 from webui.engine.engine import Engine
+from webui.engine.extensions import Folders
+from webui.ext.discover import HOME
 from webui.images.infotext import PARAMETERS, texts_for
 from webui.images.read import read_image
 from webui.images.save import png_bytes, save_png
@@ -87,9 +89,19 @@ class Pipeline:
 
     @classmethod
     def load(
-        cls, name: str = "", *, models_dir: str | Path = "models", device: str = "auto", dtype: str = "auto"
+        cls,
+        name: str = "",
+        *,
+        models_dir: str | Path = "models",
+        device: str = "auto",
+        dtype: str = "auto",
+        extensions_dirs: Sequence[Path] = (HOME,),
+        data_dir: Path | None = None,
     ) -> Pipeline:
         """The model of this name under `models_dir`/Stable-diffusion (empty: the default), or at this path.
+
+        extensions_dirs: folders of extensions. data_dir: where it stands which of them are on; without it, those that
+        come with the program.
 
         Raises:
             NotFound, ModelError: when there is no such model, or it cannot be used.
@@ -97,7 +109,8 @@ class Pipeline:
         path = Path(name)
         if path.suffix and path.is_file():
             models_dir, name = path.resolve().parent, path.stem
-        engine = Engine(Path(models_dir), place(device, dtype))
+        folders = Folders(tuple(extensions_dirs), data_dir)
+        engine = Engine(Path(models_dir), place(device, dtype), folders=folders)
         catalogue = engine.models.catalogue
         return cls(engine, catalogue.find(default_model(catalogue.list(), name)))
 

@@ -50,7 +50,7 @@ class Steering:
         """
         acting = any(unit.enabled for unit in request.control)
         notes = check_units(request, self._architecture(request.model), self.known()) if acting else ()
-        units = tuple(self._filled(unit) for unit in request.control)
+        units = tuple(self._filled(unit) if unit.enabled else unit for unit in request.control)
         return request.model_copy(update={"control": units, "ext": self.extensions.check(request.ext)}), notes
 
     def filled(self, unit: ControlUnit) -> ControlUnit:

@@ -1,0 +1,118 @@
+"""Control units over HTTP."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from tests.api.test_native import finish, png, problem, submit
+from tests.server.conftest import Clients
+from tests.steered import steered_runtime
+from webui.runtime.runtime import Runtime
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    with steered_runtime(tmp_path) as one:
+        yield one
+
+
+@pytest.fixture
+def one(client: Clients) -> TestClient:
+    return client()
+
+
+def hand_in(one: TestClient, size: tuple[int, int] = (32, 24)) -> dict[str, str]:
+    return dict(one.post("/api/v1/images", content=png(size)).json())
+
+
+def test_types_models_and_preprocessors_are_listed(one: TestClient):
+    types = one.get("/api/v1/control/types").json()["types"]
+    assert list(types) == ["All", "Canny"]
+    (model,) = one.get("/api/v1/control/models").json()["models"]
+    assert (model["name"], model["kind"], model["error"]) == ("tiny-canny", "ControlNet", "")
+    (made,) = one.get("/api/v1/control/preprocessors").json()["preprocessors"]
+    assert (made["id"], made["extension"], made["kind"], made["resolution"]) == ("lines", "sketch", "edges", 512)
+    assert [param["id"] for param in made["params"]] == ["low", "high", "thick"]
+    everything = one.get("/api/v1/control").json()
+    assert set(everything) == {"fields", "max_units", "types", "models", "preprocessors"}
+    fields = {field["id"]: field for field in everything["fields"]}
+    assert (fields["weight"]["min"], fields["weight"]["max"], fields["weight"]["default"]) == (0, 2, 1)
+    assert fields["mode"]["choices"][0] == "Balanced"
+
+
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_a_map_is_made_of_a_picture(one: TestClient, as_bytes: bool):
+    image = base64.b64encode(png()).decode() if as_bytes else hand_in(one)
+    answer = one.post("/api/v1/preprocess", json={"id": "lines", "image": image, "params": {"low": 20}})
+    assert answer.status_code == 200, answer.text
+    made = answer.json()
+    assert (made["width"], made["height"]) == (32, 24)
+    picture = one.get(f"/api/v1/inputs/{made['image']['sha256']}.png")
+    assert picture.headers["content-type"] == "image/png"
+    assert Image.open(io.BytesIO(picture.content)).getpixel((0, 0)) == (0, 255, 255)
+
+
+def test_what_the_model_sees_has_the_size_of_the_picture_that_is_drawn(one: TestClient):
+    unit = {"preprocessor": "lines", "model": "tiny-canny"}
+    sizes = {}
+    for name, given in {
+        "asked": {"width": 80, "height": 48}, "like": {"like": hand_in(one, (50, 30))}, "model": {},
+    }.items():  # fmt: skip
+        body = {"unit": unit, "image": hand_in(one), "fit": True, **given}
+        made = one.post("/api/v1/preprocess", json=body).json()
+        sizes[name] = (made["width"], made["height"])
+    assert sizes == {"asked": (80, 48), "like": (50, 30), "model": (64, 64)}
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "told"),
+    [
+        ({"id": "away"}, 422, "There is no preprocessor 'away'."),
+        ({"id": "lines", "params": {"low": 900}}, 422, 'The parameter "low" is 900'),
+        ({"id": "lines", "params": {"low": 13}}, 500, "The preprocessor fails at 13."),
+        ({"id": "lines", "image": "!!"}, 422, "The picture is no base64."),
+        ({"id": "lines", "image": {"sha256": "0" * 64}}, 404, "A picture of this request is not there."),
+        ({"id": "lines", "resolution": 8}, 422, "resolution"),
+        ({"idd": "lines"}, 422, "idd"),
+    ],
+)
+def test_what_cannot_become_a_map_is_told(one: TestClient, body: dict, status: int, told: str):
+    answer = one.post("/api/v1/preprocess", json={"image": hand_in(one), **body})
+    assert told in problem(answer, status)["message"]
+
+
+@pytest.mark.parametrize("name", ["0" * 64, "x", "..%2f..%2fatelier", "A" * 64])
+def test_other_files_are_not_shown_as_pictures(one: TestClient, name: str):
+    assert one.get(f"/api/v1/inputs/{name}.png").status_code == 404
+
+
+def test_units_and_extensions_come_back_from_the_picture(one: TestClient, runtime: Runtime):
+    unit = {"image": hand_in(one), "preprocessor": "lines", "model": "tiny-canny", "params": {"low": 7}, "weight": 0.5}
+    view = finish(one, submit(one, control=[unit], ext={"sketch": {"ink": "blue"}}))
+    assert view["state"] == "done", view["error"]
+    (report,) = view["units"]
+    assert report["ratios"][0] == pytest.approx(0.15)
+    assert [kept["unit"] for kept in view["maps"]] == [1]
+    saved = one.get(f"/api/v1/images/{view['images'][0]['id']}.png").content
+    told = one.post("/api/v1/png-info", content=saved).json()
+    assert 'ControlNet 0: "Module: lines, ' in told["infotext"]
+    assert told["fields"]["control"] == view["request"]["control"]
+    assert told["fields"]["ext"] == view["request"]["ext"]
+    assert told["notes"] == []
+    runtime.extensions.disable("sketch")
+    (note,) = one.post("/api/v1/png-info", content=saved).json()["notes"]
+    assert note == "The extension 'sketch', which took part, is not there or switched off."
+
+
+def test_a_unit_that_cannot_act_refuses_the_job(one: TestClient):
+    body = {"kind": "txt2img", "control": [{"preprocessor": "lines", "model": "tiny-canny"}]}
+    assert problem(one.post("/api/v1/jobs", json=body), 422)["message"] == "Control unit 1, image: there is none."
+    body = {"kind": "txt2img", "control": [{"start": 0.5, "end": 0.2}]}
+    assert "end 0.2 is before start 0.5" in problem(one.post("/api/v1/jobs", json=body), 422)["message"]

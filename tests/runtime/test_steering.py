@@ -1,0 +1,178 @@
+"""Control units and extension values are checked when a job is submitted; the user's choices are kept."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from PIL import Image
+
+from tests.runtime.conftest import House, finish, txt2img
+from tests.steered import SKETCH, allow, write_control_model, write_extension
+from webui.runtime.runtime import Runtime
+from webui.schema.asks import Preprocess, RouteCall
+from webui.schema.control import ControlUnit
+from webui.schema.errors import AtelierError, BadRequest, Forbidden, NotFound
+from webui.schema.images import ImageRef
+
+
+@pytest.fixture
+def runtime(house: House) -> Runtime:
+    write_extension(house.root / "extensions" / "sketch")
+    write_control_model(house.root / "models")
+    allow(house.root / "data", "sketch")
+    return house.open({"extensions_dirs": (house.root / "extensions",)})
+
+
+def picture(runtime: Runtime, size: tuple[int, int] = (48, 32)) -> ImageRef:
+    file = io.BytesIO()
+    Image.new("RGB", size, "teal").save(file, "PNG")
+    return runtime.inputs.add(file.getvalue())
+
+
+def unit(runtime: Runtime, **changes: object) -> ControlUnit:
+    given = {"image": picture(runtime), "preprocessor": "lines", "model": "tiny-canny"} | changes
+    return ControlUnit.model_validate(given)
+
+
+def test_a_job_keeps_all_parameters_of_its_units_and_extensions(runtime: Runtime) -> None:
+    request = txt2img(control=(unit(runtime, params={"high": 150}),), ext={"sketch": {"ink": "blue"}})
+    view = finish(runtime, runtime.jobs.submit(request, "local"))
+    assert view.request["control"][0]["params"] == {"low": 100, "high": 150, "thick": False}
+    assert view.request["ext"] == {"sketch": {"strength": 0.5, "ink": "blue"}}
+
+
+def test_a_job_tells_what_each_unit_did_and_keeps_its_map(runtime: Runtime) -> None:
+    request = txt2img(steps=4, control=(unit(runtime, end=0.5), unit(runtime, save_map=False)))
+    view = finish(runtime, runtime.jobs.submit(request, "local"))
+    first, second = view.units
+    assert (first.unit, first.steps) == (1, (0, 1, 2))
+    assert first.ratios == pytest.approx((0.3, 0.15, 0.1))
+    assert (second.unit, len(second.ratios)) == (2, 4)
+    (kept,) = view.maps
+    assert (kept.unit, kept.width, kept.height) == (1, 48, 32)
+    assert runtime.inputs.size(ImageRef(sha256=kept.sha256)) == (48, 32)
+
+
+def test_a_unit_without_effect_is_a_warning(runtime: Runtime) -> None:
+    view = finish(runtime, runtime.jobs.submit(txt2img(control=(unit(runtime, weight=0),)), "local"))
+    assert view.notes == (
+        "Control unit 1 has weight 0: it changes nothing.",
+        "Control unit 1: it had no effect.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"preprocessor": "nothing"}, "Control unit 2, preprocessor: there is no 'nothing'"),
+        ({"params": {"low": 300}}, "Control unit 2, preprocessor: The parameter \"low\" is 300"),
+        ({"model": "other"}, "Control unit 2, model: There is no control model 'other'"),
+        ({"image": None}, "Control unit 2, image: there is none"),
+        ({"hr_option": "High res only"}, "no such pass"),
+    ],
+)  # fmt: skip
+def test_a_unit_that_cannot_act_refuses_the_job_by_name(runtime: Runtime, changes: dict, told: str) -> None:
+    request = txt2img(control=(unit(runtime), unit(runtime, **changes)))
+    with pytest.raises(BadRequest) as refused:
+        runtime.jobs.submit(request, "local")
+    assert told in refused.value.message
+    off = request.control[1].model_copy(update={"enabled": False})
+    assert runtime.jobs.submit(request.model_copy(update={"control": (request.control[0], off)}), "local")
+
+
+@pytest.mark.parametrize(
+    ("ext", "told"),
+    [
+        ({"sketsh": {}}, "There is no extension 'sketsh' (did you mean \"sketch\"?)."),
+        ({"sketch": {"strength": 7}}, "Sketch: The parameter \"strength\" is 7"),
+        ({"sketch": {"inc": "blue"}}, "Sketch: There is no parameter \"inc\""),
+    ],
+)  # fmt: skip
+def test_values_of_extensions_are_checked_against_the_manifest(runtime: Runtime, ext: dict, told: str) -> None:
+    with pytest.raises(BadRequest) as refused:
+        runtime.jobs.submit(txt2img(ext=ext), "local")
+    assert told in refused.value.message
+
+
+def test_an_extension_is_switched_off_and_on_and_the_engine_is_told(runtime: Runtime) -> None:
+    runtime.extensions.disable("sketch")
+    assert runtime.extensions.find("sketch").state == "disabled"
+    assert runtime.steering.types()["All"]["preprocessors"] == ["none"]
+    with pytest.raises(BadRequest, match="does not run: it is switched off"):
+        runtime.jobs.submit(txt2img(ext={"sketch": {}}), "local")
+    runtime.extensions.enable("sketch")
+    runtime.extensions.reload("sketch")
+    assert runtime.extensions.find("sketch").state == "ready"
+    assert runtime.engine.refreshed == [(), ("sketch",), ("sketch",)]  # type: ignore[attr-defined]
+
+
+def test_settings_are_checked_and_kept(runtime: Runtime) -> None:
+    assert runtime.extensions.settings("sketch") == {"quality": 3}
+    assert runtime.extensions.set_settings("sketch", {"quality": 5}) == {"quality": 5}
+    with pytest.raises(BadRequest, match="quality"):
+        runtime.extensions.set_settings("sketch", {"quality": 50})
+    assert runtime.extensions.settings("sketch") == {"quality": 5}
+
+
+def test_a_locked_server_changes_nothing(house: House) -> None:
+    write_extension(house.root / "extensions" / "sketch")
+    runtime = house.open({"extensions_dirs": (house.root / "extensions",), "extensions_locked": True})
+    extensions = runtime.extensions
+    refused = (
+        lambda: extensions.enable("sketch", allow=True), lambda: extensions.disable("sketch"),
+        lambda: extensions.reload("sketch"), lambda: extensions.set_settings("sketch", {}),
+        lambda: extensions.install(lambda into: pytest.fail("installed")),
+        lambda: extensions.remove("sketch", lambda found: pytest.fail("removed")),
+    )  # fmt: skip
+    for change in refused:
+        with pytest.raises(Forbidden, match="--allow-remote-extensions"):
+            change()
+    assert extensions.find("sketch").state == "disabled"
+
+
+def test_models_belong_to_the_types_that_their_names_hold(runtime: Runtime) -> None:
+    types = runtime.steering.types()
+    assert types["All"]["models"] == ["tiny-canny"]
+    canny = {"preprocessors": ["lines"], "models": ["tiny-canny"], "preprocessor": "lines", "model": "tiny-canny"}
+    assert types["Canny"] == canny
+    assert runtime.steering.thresholds() == {"lines": ("low", "high")}
+
+
+def test_a_map_is_made_and_kept(runtime: Runtime) -> None:
+    ref = picture(runtime)
+    made = runtime.questions.preprocess(Preprocess(unit=unit(runtime), image=ref))
+    assert (made.width, made.height) == (48, 32)
+    with Image.open(runtime.inputs.path(made.image)) as image:
+        assert image.getpixel((0, 0)) == (255, 127, 127)
+    seen = runtime.questions.preprocess(Preprocess(unit=unit(runtime), image=ref, width=64, height=96, fit=True))
+    assert (seen.width, seen.height) == (64, 96)
+    ((what, body), *_rest) = runtime.engine.asked  # type: ignore[attr-defined]
+    assert (what, body["unit"]["params"]) == ("preprocess", {"low": 100, "high": 200, "thick": False})
+
+
+def test_without_a_preprocessor_the_picture_is_the_map(runtime: Runtime) -> None:
+    ref = picture(runtime)
+    made = runtime.questions.preprocess(Preprocess(unit=unit(runtime, preprocessor="none"), image=ref))
+    assert made.image == ref
+
+
+def test_what_a_preprocessor_says_reaches_the_face(runtime: Runtime) -> None:
+    ref = picture(runtime)
+    with pytest.raises(AtelierError, match="fails at 13"):
+        runtime.questions.preprocess(Preprocess(unit=unit(runtime, params={"low": 13}), image=ref))
+    with pytest.raises(BadRequest, match="no preprocessor 'away'"):
+        runtime.questions.preprocess(Preprocess(unit=unit(runtime, preprocessor="away"), image=ref))
+
+
+def test_only_declared_routes_are_called(runtime: Runtime) -> None:
+    assert runtime.questions.route(RouteCall(ext="sketch", name="echo", body={"a": 1})) == ({"heard": {"a": 1}}, ())
+    for ext, name in (("sketch", "other"), ("none", "echo")):
+        with pytest.raises(NotFound):
+            runtime.questions.route(RouteCall(ext=ext, name=name))
+
+
+def test_a_manifest_that_changes_is_read_again(runtime: Runtime, house: House) -> None:
+    write_extension(house.root / "extensions" / "sketch", SKETCH.replace('"Lines"', '"Strokes"'))
+    runtime.extensions.refresh()
+    assert runtime.extensions.preprocessors["lines"][1].label == "Strokes"
