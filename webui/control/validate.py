@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from webui.checkpoints.catalogue import Catalogue
-from webui.checkpoints.control import UNION, UNION_TYPES, ControlInfo
+from webui.checkpoints.control import IP_ADAPTER, UNION, UNION_TYPES, ControlInfo
 from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
 from webui.checkpoints.detect import detect_config, read_sidecar
 from webui.checkpoints.header import read_header
@@ -192,6 +192,9 @@ def _check_info(case: Case, info: ControlInfo) -> None:
         if kind is None or kind >= info.union_types:
             words = f"{unit.union_type!r} is not known." if unit.union_type else "it must be said what the map shows."
             raise case.refuse("union type", words, f"Choose one of: {', '.join(known)}.")
+    known = case.known.preprocessors.get(unit.preprocessor)
+    if info.kind == IP_ADAPTER and (known is None or known.kind != "embedding"):
+        raise case.refuse("preprocessor", "an IP-Adapter reads what CLIP sees.", "Choose one of the group IP-Adapter.")
     if unit.layer_weights and info.residuals and len(unit.layer_weights) != info.residuals:
         raise case.refuse(
             "layer weights", f"there are {len(unit.layer_weights)}, the model has {info.residuals} residuals."

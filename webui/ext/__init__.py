@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from webui.control.networks import filled as filled
     from webui.control.networks import load_controlnet as load_controlnet
     from webui.control.policy import union_type as union_type
+    from webui.control.units import LoneUnit as LoneUnit
     from webui.diffusion.denoiser import Cond as Cond
     from webui.diffusion.denoiser import Guidance as Guidance
     from webui.ext.api import Base as Base
@@ -51,6 +52,7 @@ _HOMES: Final = {
     "Cond": "webui.diffusion.denoiser",
     "Controls": "webui.nn.taps",
     "DecodeContext": "webui.ext.steps",
+    "LoneUnit": "webui.control.units",
     "Guidance": "webui.diffusion.denoiser",
     "JobContext": "webui.ext.contexts",
     "KeysValues": "webui.nn.taps",

@@ -134,6 +134,11 @@ class PassContext:
         own = self.job.preprocessors
         return tuple(unit for unit in self._scope.given_units if unit.settings.preprocessor in own)
 
+    @property
+    def attentions(self) -> tuple[str, ...]:
+        """Names of all attentions of the U-Net, for `replace_attn` and `add_kv`: encoder, middle, decoder."""
+        return self._scope.tools.unet.tap_names.attentions
+
     # what is added to the U-Net
 
     def add_control(self, fn: AddControl) -> None:
