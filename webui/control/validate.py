@@ -192,8 +192,8 @@ def _check_info(case: Case, info: ControlInfo) -> None:
         if kind is None or kind >= info.union_types:
             words = f"{unit.union_type!r} is not known." if unit.union_type else "it must be said what the map shows."
             raise case.refuse("union type", words, f"Choose one of: {', '.join(known)}.")
-    known = case.known.preprocessors.get(unit.preprocessor)
-    if info.kind == IP_ADAPTER and (known is None or known.kind != "embedding"):
+    seen = case.known.preprocessors.get(unit.preprocessor)
+    if info.kind == IP_ADAPTER and (seen is None or seen.kind != "embedding"):
         raise case.refuse("preprocessor", "an IP-Adapter reads what CLIP sees.", "Choose one of the group IP-Adapter.")
     if unit.layer_weights and info.residuals and len(unit.layer_weights) != info.residuals:
         raise case.refuse(
