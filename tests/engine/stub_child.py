@@ -10,6 +10,7 @@ import time
 from webui.engine.wire import Wire
 
 RED = bytes((255, 0, 0)) * 64
+heard: list[str] = []
 
 
 def main() -> None:
@@ -21,6 +22,20 @@ def main() -> None:
     while (message := wire.receive()) is not None:
         if message.body["type"] == "job":
             serve(wire, message.body["job_id"], message.body["request"]["prompt"], message.frames)
+        elif message.body["type"] == "ask":
+            answer(wire, message.body["id"], message.body["body"], message.frames)
+        elif message.body["type"] == "died":
+            heard.append(f"{message.body['job_id']}: {message.body['error']['code']}")
+
+
+def answer(wire: Wire, id: str, body: dict[str, object], frames: tuple[bytes, ...]) -> None:
+    if body.get("wish") == "exit":
+        os._exit(7)
+    if body.get("wish") == "fail":
+        error = {"code": "bad_request", "message": "no such preprocessor", "cure": ""}
+        wire.send({"type": "answer", "id": id, "answer": {"error": error}})
+        return
+    wire.send({"type": "answer", "id": id, "answer": {"body": {"heard": heard, **body}, "sizes": [[8, 8]]}}, frames)
 
 
 def serve(wire: Wire, job_id: str, wish: str, frames: tuple[bytes, ...]) -> None:
@@ -41,6 +56,11 @@ def serve(wire: Wire, job_id: str, wish: str, frames: tuple[bytes, ...]) -> None
         interrupted = message is not None and message.body["mode"] == "interrupt"
         event(wire, {"type": "done", "job_id": job_id, "interrupted": interrupted})
         return
+    if wish == "leak":
+        wire.send({"type": "restart", "reason": "torch.cat was replaced"})
+        event(wire, {"type": "done", "job_id": job_id})
+        time.sleep(0.2)
+        os._exit(0)
     image = {"type": "image", "job_id": job_id, "index": 0, "seed": len(frames), "subseed": 0, "width": 8, "height": 8}
     event(wire, {**image, "prompt": wish, "negative_prompt": ""}, RED)
     event(wire, {"type": "done", "job_id": job_id})

@@ -13,6 +13,7 @@ import pytest
 from tests.engine.stub_child import RED
 from webui.engine.client import EngineOptions, EngineProcess
 from webui.engine.watchdog import Patience
+from webui.schema.errors import AtelierError, BadRequest, EngineDied
 from webui.schema.events import Done, Event, Failed, ImageReady
 from webui.schema.requests import Txt2Img
 
@@ -130,3 +131,44 @@ def test_stopping_ends_the_child(harness: Harness) -> None:
     assert process is not None
     harness.engine.stop()
     assert process.poll() is not None
+
+
+def test_a_question_is_answered_beside_the_jobs_with_its_pictures(harness: Harness) -> None:
+    answer, frames = harness.engine.ask("preprocess", {"low": 1}, {"1" * 64: RED}).result(20)
+    assert (answer.body["low"], answer.sizes, frames) == (1, ((8, 8),), (RED,))
+
+
+def test_a_question_asked_while_the_engine_starts_waits_for_it() -> None:
+    harness = Harness()
+    assert harness.engine.ask("report", {"early": True}, {}).result(20)[0].body["early"]
+    harness.engine.stop()
+
+
+def test_a_question_that_cannot_be_answered_raises_what_the_engine_says(harness: Harness) -> None:
+    with pytest.raises(BadRequest, match="no such preprocessor"):
+        harness.engine.ask("preprocess", {"wish": "fail"}, {}).result(20)
+
+
+def test_a_question_that_ends_the_engine_raises_so_and_the_next_is_answered(harness: Harness) -> None:
+    with pytest.raises(EngineDied):
+        harness.engine.ask("route", {"wish": "exit"}, {}).result(20)
+    assert harness.engine.ask("report", {}, {}).result(20)[0].error is None
+
+
+def test_stopping_settles_every_question() -> None:
+    harness = Harness("unusable")
+    future = harness.engine.ask("report", {}, {})
+    with pytest.raises(AtelierError):
+        future.result(20)
+    harness.engine.stop()
+
+
+def test_an_engine_that_announces_its_end_loses_no_job_and_counts_as_no_fall(harness: Harness) -> None:
+    assert isinstance(harness.run("a", "leak")[-1][0], Done)
+    assert isinstance(harness.run("b", "red")[-1][0], Done)
+    assert harness.engine.restarts == 0
+
+
+def test_the_engine_after_a_fall_is_told_which_job_died(harness: Harness) -> None:
+    failure(harness.run("a", "exit"))
+    assert harness.engine.ask("report", {}, {}).result(20)[0].body["heard"] == ["a: engine_died"]

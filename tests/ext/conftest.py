@@ -10,6 +10,9 @@ import pytest
 
 from tests.ext.studio import Studio
 from tests.support import write_tiny_checkpoint
+from webui.checkpoints.catalogue import Catalogue
+from webui.engine.devices import place
+from webui.engine.models import Models
 from webui.ext.loader import Loader
 
 
@@ -33,6 +36,12 @@ def tiny_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def kept_models(tiny_models: Path) -> Models:
+    """What is loaded of that folder, kept from test to test."""
+    return Models(Catalogue(tiny_models), place("cpu"))
+
+
 @pytest.fixture
-def studio(tiny_models: Path, tmp_path: Path) -> Studio:
-    return Studio(tiny_models, tmp_path)
+def studio(kept_models: Models, tmp_path: Path) -> Studio:
+    return Studio(kept_models, tmp_path)

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.ext.folders import write_extension
-from webui.engine.devices import place
 from webui.engine.engine import Engine
 from webui.engine.extensions import Folders
+from webui.engine.models import Models
 from webui.ext.state import ExtState
 from webui.schema.events import Done, Event, ExtensionTimes, Failed, ImageReady, Note
 from webui.schema.requests import Request, Txt2Img
@@ -17,9 +17,10 @@ PLAIN = {"model": "tiny", "prompt": "a red ball", "seed": 5, "subseed": 0, "widt
 
 
 class Studio:
-    """Draws; remembers the events of the last job. restarts: why the engine process would have ended."""
+    """Draws; remembers the events of the last job. models: kept from test to test. restarts: why the engine process
+    would have ended."""
 
-    def __init__(self, models_dir: Path, home: Path) -> None:
+    def __init__(self, models: Models, home: Path) -> None:
         self.folder, self.data = home / "extensions", home / "data"
         self.folder.mkdir()
         self.data.mkdir()
@@ -28,8 +29,10 @@ class Studio:
         self.events: list[Event] = []
         self.blobs: list[bytes] = []
         self.engine = Engine(
-            models_dir, place("cpu"), folders=Folders((self.folder,), self.data), restart=self.restarts.append
-        )
+            models.catalogue.models_dir, models.placement, folders=Folders((self.folder,), self.data),
+            restart=self.restarts.append,
+        )  # fmt: skip
+        self.engine.models = models  # reading a checkpoint takes longer than drawing with it
 
     def add(self, id: str, main: str, hooks: str = "", **more: Any) -> None:
         """Install and allow an extension. hooks: names, separated by blanks."""

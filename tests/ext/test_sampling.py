@@ -306,6 +306,7 @@ def test_a_job_tells_how_long_each_hook_took(studio: Studio) -> None:
 def test_another_model_is_told_to_the_extensions_that_run(studio: Studio) -> None:
     studio.add("listener", "names = []\ndef model_changed(ev): names.append((ev.name, ev.family))\n"
                "def on_image(img): pass", "model_changed on_image")  # fmt: skip
+    studio.engine.models.unload()
     studio.draw()
     assert studio.service("listener", "names") == [("tiny", "sd1")]
     studio.draw()
