@@ -33,7 +33,9 @@ def survives(studio: Studio, id: str, before: list[bytes]) -> None:
 
 
 @pytest.mark.parametrize("hook", CALLED, ids=lambda hook: hook.name)
-def test_an_extension_that_raises_in_a_hook_fails_the_job_by_name_or_is_only_noted(studio: Studio, hook: object) -> None:
+def test_an_extension_that_raises_in_a_hook_fails_the_job_by_name_or_is_only_noted(
+    studio: Studio, hook: object
+) -> None:
     plain = studio.draw()
     name, observer = hook.name, hook.observer  # type: ignore[attr-defined]
     extra = "\n    yield" if name == "open_pass" else ""
@@ -252,4 +254,3 @@ def test_a_job_that_is_stopped_closes_its_scopes_too(studio: Studio) -> None:
     assert isinstance(last, Done)
     assert studio.service("stopped", "log")[-1] is None
     survives(studio, "stopped", plain)
-

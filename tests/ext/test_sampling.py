@@ -173,7 +173,9 @@ def test_zero_residuals_leave_every_byte_alone(studio: Studio) -> None:
 
 
 def test_what_is_exclusive_is_refused_to_the_second_by_both_names(studio: Studio) -> None:
-    replace = "def open_pass(p):\n    p.replace_attn(p.config.unet and ATTENTION, lambda attend, x, context: x)\n    yield"
+    replace = (
+        "def open_pass(p):\n    p.replace_attn(p.config.unet and ATTENTION, lambda attend, x, context: x)\n    yield"
+    )
     attention = "ATTENTION = 'middle_block.1.transformer_blocks.0.attn1'\n"
     studio.add("one", attention + replace, "open_pass")
     studio.add("two", attention + replace, "open_pass")
@@ -311,5 +313,3 @@ def test_another_model_is_told_to_the_extensions_that_run(studio: Studio) -> Non
     assert studio.service("listener", "names") == [("tiny", "sd1")]
     studio.draw()
     assert studio.service("listener", "names") == [("tiny", "sd1")]
-
-
