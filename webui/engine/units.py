@@ -1,4 +1,4 @@
-"""The control units of one job in the engine: the stage in which maps are made, the units of each pass, their reports."""
+"""The control units of one job in the engine: its stage of maps, the units of each pass, their reports."""
 
 from __future__ import annotations
 
