@@ -21,7 +21,7 @@ from webui.control.validate import check_fit
 from webui.images.mask import load_mask
 from webui.nn.config import ModelConfig
 from webui.schema.control import CONTROL_RESIZE_MODES, NO_PREPROCESSOR, ControlUnit
-from webui.schema.errors import BadRequest
+from webui.schema.errors import BadRequest, ModelError
 from webui.schema.images import ImageRef
 from webui.schema.requests import RESIZE_MODES, Img2Img, Inpaint, Request
 
@@ -117,6 +117,8 @@ class UnitBank:
 
     def _load(self, unit: ControlUnit) -> Loaded:
         model = self._tools.catalogue.find(unit.model)
+        if model.error and not model.unknown:
+            raise ModelError(model.error)
         if model.info is not None:
             check_fit(model.name, model.info, self._tools.config)
         return self._tools.shelf.get(model, self._tools.adapters(), self._tools.base)
