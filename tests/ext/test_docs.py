@@ -8,6 +8,7 @@ import re
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,16 @@ def test_the_tutorials_preprocessor_makes_posters(poster: Studio):
     assert [param.default for param in spec.params] == [4]
     assert made.dtype == np.uint8
     assert sorted(set(made.ravel().tolist())) == [0, 85, 170, 255]
+
+
+def test_the_tutorials_tests_pass(poster: Studio, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    text = section("## Testing an extension").split("```python\n", 1)[1].split("```", 1)[0]
+    (tmp_path / "test_poster.py").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    tests = {name: thing for name, thing in run_path("test_poster.py").items() if name.startswith("test_")}
+    assert len(tests) == 2
+    for test in tests.values():
+        test()
 
 
 def test_the_tutorials_adapter_changes_the_picture_and_weight_0_does_not(poster: Studio, tiny_models: Path):
