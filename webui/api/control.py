@@ -73,7 +73,12 @@ def _add_lists(router: APIRouter, runtime: Runtime) -> None:
     def preprocessors() -> dict[str, Any]:
         """All preprocessors of extensions that are on, with their parameters."""
         made = steering.extensions.preprocessors.values()
-        return {"preprocessors": [describe_preprocessor(manifest, spec) for manifest, spec in made]}
+        missing = runtime.downloads.missing
+        told = [
+            describe_preprocessor(manifest, spec) | {"missing": missing(manifest, spec.models)}
+            for manifest, spec in made
+        ]
+        return {"preprocessors": told}
 
 
 def _add_maps(router: APIRouter, runtime: Runtime, questions: Questions) -> None:

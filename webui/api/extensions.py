@@ -30,6 +30,13 @@ class Source(BaseModel):
     source: str = Field(min_length=1, max_length=2000)
 
 
+class Wanted(BaseModel):
+    """Ids of models that the extension declares."""
+
+    model_config = ConfigDict(extra="forbid")
+    models: tuple[str, ...]
+
+
 class RouteBody(BaseModel):
     """What goes to an extension's route: JSON, and pictures that were handed in."""
 
@@ -41,16 +48,24 @@ class RouteBody(BaseModel):
 def build_router(runtime: Runtime) -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(current_user)])
     _add_list(router, runtime)
-    _add_switches(router, runtime.extensions)
     _add_installing(router, runtime.extensions)
+    _add_calls(router, runtime)
+    _add_switches(router, runtime.extensions)
+    return router
+
+
+def _add_calls(router: APIRouter, runtime: Runtime) -> None:
+    @router.post("/extensions/{id}/fetch", status_code=202)
+    def fetch(id: str, wanted: Wanted) -> dict[str, str]:
+        """Fetches declared model files in the background; the list of extensions tells how far they are."""
+        runtime.downloads.start(id, wanted.models)
+        return {"message": "They are fetched in the background."}
 
     @router.post("/ext/{id}/{name}")
     def route(id: str, name: str, given: RouteBody) -> dict[str, Any]:
         """Calls a function that the extension declares as a route; it runs in the engine."""
         body, images = runtime.questions.route(RouteCall(ext=id, name=name, body=given.body, images=given.images))
         return {"body": body, "images": [ref.model_dump() for ref in images]}
-
-    return router
 
 
 def _add_list(router: APIRouter, runtime: Runtime) -> None:
@@ -59,7 +74,7 @@ def _add_list(router: APIRouter, runtime: Runtime) -> None:
         """All folders, with what the engine says of them. locked: why nothing can be changed, or nothing."""
         reports = {report["id"]: report for report in runtime.questions.report()}
         extensions = runtime.extensions
-        told = [describe(extensions, found, reports.get(found.id, {})) for found in extensions.list()]
+        told = [describe(runtime, found, reports.get(found.id, {})) for found in extensions.list()]
         return {"extensions": told, "locked": LOCKED if extensions.locked else ""}
 
 
@@ -115,8 +130,9 @@ _DONE = {
 }  # fmt: skip
 
 
-def describe(extensions: Extensions, found: Found, report: Mapping[str, Any]) -> dict[str, Any]:
+def describe(runtime: Runtime, found: Found, report: Mapping[str, Any]) -> dict[str, Any]:
     """A folder as lists show it. report: what the engine says of it (`webui.ext.report.ExtensionReport`)."""
+    extensions = runtime.extensions
     choice = extensions.choice(found.id)
     state, reason = found.state, found.reason
     if state == "ready" and report.get("state") in ("active", "failed"):
@@ -127,7 +143,10 @@ def describe(extensions: Extensions, found: Found, report: Mapping[str, Any]) ->
         "load_seconds": report.get("load_seconds") or None,
         "seconds": {name: timing["seconds"] for name, timing in report.get("hooks", {}).items()},
     }  # fmt: skip
-    return told | _of_manifest(found.manifest) | {"values": extensions.settings(found.id) if found.manifest else {}}
+    if found.manifest is None:
+        return told | _of_manifest(None) | {"values": {}}
+    own = {"values": extensions.settings(found.id), "models": runtime.downloads.describe(found.manifest)}
+    return told | _of_manifest(found.manifest) | own
 
 
 def _of_manifest(manifest: Manifest | None) -> dict[str, Any]:

@@ -83,24 +83,24 @@ class Extensions:
 
     def enable(self, id: str, allow: bool = False) -> None:
         """Switch on, from the next job. allow: also let third-party code run. Raises Forbidden, NotFound, DiskError."""
-        self._may_change()
+        self.may_change()
         self._state.enable(self.find(id).id, allow)
         self.refresh([id])
 
     def disable(self, id: str) -> None:
         """Switch off, from the next job. Raises Forbidden, NotFound, DiskError."""
-        self._may_change()
+        self.may_change()
         self._state.disable(self.find(id).id)
         self.refresh()
 
     def reload(self, id: str) -> None:
         """Read its files anew before the next job. Raises Forbidden, NotFound."""
-        self._may_change()
+        self.may_change()
         self.refresh([self.find(id).id])
 
     def set_settings(self, id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
         """Change some settings; returns all of them. Raises Forbidden, NotFound, BadRequest, DiskError."""
-        self._may_change()
+        self.may_change()
         manifest = self.find(id).manifest
         if manifest is None:
             raise BadRequest(f"The extension {id!r} has no manifest that can be read.", "The list says what is wrong.")
@@ -122,7 +122,7 @@ class Extensions:
         Raises:
             Forbidden; and what `work` raises.
         """
-        self._may_change()
+        self.may_change()
         work(self.folders[-1])
         self.refresh()
 
@@ -132,7 +132,7 @@ class Extensions:
         Raises:
             Forbidden, NotFound, BadRequest.
         """
-        self._may_change()
+        self.may_change()
         found = self.find(id)
         if found.bundled:
             raise BadRequest(f"{found.name} comes with the program.", "Switch it off instead.")
@@ -143,7 +143,8 @@ class Extensions:
     def _look(self) -> tuple[Found, ...]:
         return discover(self.folders, self._state.choices())
 
-    def _may_change(self) -> None:
+    def may_change(self) -> None:
+        """Raises Forbidden where nothing of extensions may be changed."""
         if self.locked:
             raise Forbidden(LOCKED)
 

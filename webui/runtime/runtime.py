@@ -9,6 +9,7 @@ from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.control_catalogue import ControlCatalogue
 from webui.engine.interface import EngineFactory, EngineLike
 from webui.runtime.database import Database
+from webui.runtime.downloads import Downloads
 from webui.runtime.extensions import Extensions
 from webui.runtime.folder_lock import FolderLock
 from webui.runtime.hashes import Hashes
@@ -53,6 +54,7 @@ class Runtime:
         self._ledger = Ledger(records, settings.max_queued, settings.max_queued_per_owner)
         self._hashes = Hashes(self.catalogue, records)
         self.extensions = Extensions(settings.extensions_dirs, settings.data_dir, settings.extensions_locked)
+        self.downloads = Downloads(self.extensions, settings.models_dir)
         self.steering = Steering(ControlCatalogue(settings.models_dir), self.extensions, self.catalogue)
         self._runner = Runner(self._ledger, engine, self.catalogue, self._hashes, self.inputs, self.outputs)
         self.desk = Desk(self.catalogue, self.inputs, self.steering, settings.default_model)
@@ -75,6 +77,7 @@ class Runtime:
         """Stop the engine. A running job counts as interrupted; jobs that wait go on at the next start."""
         self._ledger.close()
         self._hashes.close()
+        self.downloads.close()
         self._runner.stop()
         self.outputs.close()
         self._database.close()

@@ -113,9 +113,7 @@ def describe_preprocessor(manifest: Manifest, spec: PreprocessorSpec) -> dict[st
 
 
 def _known(manifest: Manifest, spec: PreprocessorSpec) -> KnownPreprocessor:
-    """A preprocessor that is also an adapter of its own extension acts without a model file."""
-    alone = any(adapter.id == spec.id for adapter in manifest.adapters)
-    return KnownPreprocessor(spec.label, spec.kind, alone, functools.partial(values_of, spec.params))
+    return KnownPreprocessor(spec.label, spec.kind, spec.alone, functools.partial(values_of, spec.params))
 
 
 def _offer(preprocessors: list[str], models: list[ControlModel]) -> dict[str, Any]:

@@ -59,11 +59,49 @@ atelier.extensions = (() => {
       ["Hooks", hooks.join(", ")],
       ["Load time", item.load_seconds == null ? "" : took(item.load_seconds)],
       ["Wants", item.permissions.join(", ")],
-      ["Model files", item.models.map((model) => `${model.file}${model.bytes ? ` (${Math.ceil(model.bytes / 1e6)} MB)` : ""}${model.license ? `, ${model.license}` : ""}`).join("; ")],
+      ["Model files", item.models.map((model) => `${model.file} (${[size(model.bytes), model.license, model.there ? "here" : "not here"].filter(Boolean).join(", ")})`).join("; ")],
       ["Licence", item.license],
       ["By", item.authors.join(", ")],
     ].filter(([, value]) => value);
     return el("dl", { class: "a-facts" }, ...lines.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
+  }
+
+  const size = (bytes) => (bytes ? `${Math.ceil(bytes / 1e6)} MB` : "");
+
+  /** What says which files are missing and fetches them when it is pressed; `done` is called when they are there. */
+  function wanted(id, models, done) {
+    const names = models.map((model) => [model.file, size(model.bytes), model.license].filter(Boolean).join(", ")).join("; ");
+    const words = el("span", { class: "a-soft" }, `Model file not here yet: ${names}`);
+    const button = el("button", { type: "button", class: "a-chip", onclick: begin }, "Fetch");
+    const box = el("div", { class: "a-wanted" }, words, button);
+
+    async function begin() {
+      button.disabled = true;
+      try {
+        await send(`${PATH}/${id}/fetch`, { models: models.map((model) => model.id) });
+        await follow();
+      } catch (problem) {
+        words.textContent = `${problem.message} ${problem.cure ?? ""}`;
+        words.className = "a-problem";
+        button.disabled = false;
+      }
+    }
+
+    async function follow() {
+      for (;;) {
+        const now = (await look()).extensions.find((item) => item.id === id)?.models ?? [];
+        const mine = now.filter((model) => models.some((other) => other.id === model.id));
+        if (mine.every((model) => model.there)) return done();
+        const broken = mine.find((model) => model.error && !model.running);
+        if (broken) throw { message: broken.error };
+        const running = mine.find((model) => model.running);
+        words.textContent = running ? `Fetching ${running.file}: ${size(running.done) || "0 MB"}${running.total ? ` of ${size(running.total)}` : ""}` : "Waiting";
+        await new Promise((next) => setTimeout(next, 700));
+      }
+    }
+
+    if (models.some((model) => model.running)) begin();
+    return box;
   }
 
   function settings(item, locked) {
@@ -137,5 +175,5 @@ atelier.extensions = (() => {
     }
   }
 
-  return { open: () => open().then(wireInstall), start };
+  return { open: () => open().then(wireInstall), start, wanted };
 })();

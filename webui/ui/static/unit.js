@@ -118,7 +118,7 @@ atelier.unit = (() => {
     const among = chosenType(given).preprocessors;
     const groups = { "": [[NONE, "none"]] };
     for (const item of about.preprocessors) {
-      if (among.includes(item.id) || item.id === unit.preprocessor) (groups[item.group] ??= []).push([item.id, item.label + (item.needs ? " ⚠" : "")]);
+      if (among.includes(item.id) || item.id === unit.preprocessor) (groups[item.group] ??= []).push([item.id, item.label + (item.missing.length ? " ⚠" : "")]);
     }
     const change = (id) => {
       given.set({ preprocessor: id, params: {}, map: null });
@@ -154,7 +154,7 @@ atelier.unit = (() => {
     const change = (param) => (value) => given.set({ params: { ...unit.params, [param.id]: value } });
     const own = made.params.map((param) => knob(param, unit.params[param.id], change(param)));
     const resolution = made.resolution === false || unit.pixel_perfect ? null : plain("resolution");
-    const needs = made.needs ? el("small", { class: "a-problem" }, made.needs) : null;
+    const needs = made.missing.length ? atelier.extensions.wanted(made.extension, made.missing, given.reload) : null;
     return own.length || resolution || needs ? row("a-own-params", resolution, ...own, needs) : null;
   }
 
