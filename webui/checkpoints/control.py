@@ -96,14 +96,14 @@ def control_info(header: Header) -> ControlInfo | None:
 def _said(info: ControlInfo, header: Header, name: str, beside: Mapping[str, Any]) -> ControlInfo:
     """The info with what the file says of itself, or its name."""
     said = {**(header.json(CONTROL_KEY) or {}), **(beside.get(CONTROL_KEY) or {})}
-    plain = name.lower()
+    plain, order = name.lower(), "bgr" if info.bgr else "rgb"
     return replace(
         info,
         family=str(said.get("family", info.family)),
         pooled=bool(said.get("pooled", beside.get("global_pool_conditions", "shuffle" in plain))),
         inpaint=said.get("hint") == "inpaint"
         or ("hint" not in said and "inpaint" in plain and info.kind == CONTROLNET),
-        bgr=str(said.get("order", beside.get("controlnet_conditioning_channel_order", "rgb"))).lower() == "bgr",
+        bgr=str(said.get("order", beside.get("controlnet_conditioning_channel_order", order))).lower() == "bgr",
     )
 
 
