@@ -5,18 +5,31 @@ atelier.paint = (() => {
   const KEPT = 30; // strokes that can be taken back
   const MASK = "#8a6cff";
   let box = null; // the dialog that is open
+  let opening = false; // it is open, or its picture is being loaded
 
   /** title; picture: address of what is painted on, or "" for a drawing from nothing; size: of that; mask: paint a mask
    *  over the picture (what comes back is white where it is painted, on black); layer: a mask to begin with.
-   *  Resolves to a PNG blob, or null when the user closed it. */
-  async function open({ title, picture = "", size = [512, 512], mask = false, layer = "" }) {
+   *  Resolves to a PNG blob, or null when the user closed it (at once where a canvas is open or being opened). */
+  async function open(what) {
+    if (opening) return null;
+    opening = true;
+    try {
+      const prepared = await prepare(what);
+      return await new Promise((resolve) => show({ title: what.title, ...prepared, resolve }));
+    } finally {
+      opening = false;
+    }
+  }
+
+  /** The canvas as it is at first, and the picture below a mask. */
+  async function prepare({ picture = "", size = [512, 512], mask = false, layer = "" }) {
     const below = picture ? await load(picture) : null;
     const [width, height] = below ? fitted(below.naturalWidth, below.naturalHeight) : size;
     const canvas = el("canvas", { width, height });
     const context = canvas.getContext("2d", { willReadFrequently: true });
     if (!mask) begin(context, below);
     if (mask && layer) tint(context, await load(layer));
-    return new Promise((resolve) => show({ title, below, canvas, context, mask, resolve }));
+    return { below, canvas, context, mask };
   }
 
   function load(address) {
