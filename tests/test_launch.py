@@ -264,4 +264,4 @@ def test_ctrl_c_reaches_the_program(clone: Path):
         process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 42
+        assert process.wait(timeout=60) == 42
