@@ -40,10 +40,12 @@ def tensors_of(runs: Runs) -> dict[str, Tensor]:
     if autoencoder is None or diffusion is None:
         raise FileNotFoundError(f"{runs.root} holds no finished run: run train_autoencoder and train_diffusion first")
     vae_prefix, unet_prefix, text_prefix = PREFIXES
+    prefixes = {"unet": unet_prefix, "text": text_prefix}
     named = {vae_prefix + name: value for name, value in autoencoder["ema"].items()}
     for name, value in diffusion["ema"].items():
         network, rest = name.split(".", 1)
-        named[(unet_prefix if network == "unet" else text_prefix) + rest] = value
+        if network in prefixes:
+            named[prefixes[network] + rest] = value
     return {name: value.half().contiguous() for name, value in named.items() if not name.endswith("position_ids")}
 
 

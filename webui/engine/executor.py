@@ -120,7 +120,9 @@ class Executor:
     def _decode(self, latent: Tensor) -> Tensor:
         vae = self._model.vae
         z = vae.from_latent(latent[None].to(self._placement.device, _dtype(vae)))
-        image: Tensor = _with_tiles(vae.decode, lambda x: vae.decode_tiled(x, TILE), z, z.shape[-2] * z.shape[-1], self.note)
+        image: Tensor = _with_tiles(
+            vae.decode, lambda x: vae.decode_tiled(x, TILE), z, z.shape[-2] * z.shape[-1], self.note
+        )
         return image[0]
 
     def _encode_text(self, wanted: EncodeText) -> Texts:
