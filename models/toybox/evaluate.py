@@ -21,6 +21,7 @@ from models.toybox.config import Runs
 from models.toybox.data import HELD_OUT
 from models.toybox.export import CHECKPOINT, export
 from models.toybox.judges import Judges, Thing, Verdict, judge
+from models.toybox.lessons import autoencoded
 from models.toybox.render import render
 from models.toybox.sample import Model, grid, load_model
 from models.toybox.train_judges import trained_judges
@@ -123,15 +124,6 @@ def judged(judges: Judges, asked: Sequence[Facts], pictures: Tensor) -> dict[str
     return shares(mark for facts, seen in zip(asked, verdicts, strict=True) for mark in scores(facts, seen))
 
 
-@torch.inference_mode()
-def autoencoded(model: Model, pictures: Tensor, batch: int = 25) -> Tensor:
-    """Pictures (b 3 h w) through encoder (mode) and decoder, float32."""
-    decoded = [
-        model.loaded.vae.decode(model.loaded.vae.encode(part).mode()).clamp(-1, 1) for part in pictures.split(batch)
-    ]
-    return torch.cat(decoded)
-
-
 def psnr(pictures: Tensor, decoded: Tensor) -> float:
     """Mean over pictures of the peak signal-to-noise ratio, in dB; values in -1..1."""
     error = ((pictures - decoded) / 2).square().mean((1, 2, 3))
@@ -172,9 +164,10 @@ def main() -> None:
     parser.add_argument("--grid", type=Path, help="also writes the pictures here, as one PNG")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    model, judges = read_model(options.model), trained_judges(Runs(options.runs))
+    model = read_model(options.model)
+    judges = trained_judges(Runs(options.runs), model.loaded.vae)
     perfect = rendered(told := prompts(RENDERED, HELD_OUT + 1))
-    decoded = autoencoded(model, perfect)
+    decoded = autoencoded(model.loaded.vae, perfect)
     pictures = drawn(model, asked := prompts(options.count), options.steps, options.cfg_scale)
     lines = [f"| autoencoder PSNR | {psnr(perfect, decoded):.1f} dB |"]
     lines += [f"| {name} | {value:.0f} % |" for name, value in judged(judges, asked, pictures).items()]
