@@ -106,8 +106,13 @@ def agreement(words: ThingWords, thing: Thing) -> int:
 
 def matched(asked: Sequence[ThingWords], seen: Sequence[Thing]) -> tuple[Thing, ...]:
     """For each object asked for the one meant by it: of the surest seen, as many as asked, in the likeliest order."""
-    orders = permutations(seen[: len(asked)], len(asked))
-    return max(orders, key=lambda order: sum(map(agreement, asked, order)), default=())
+
+    def likeness(order: Sequence[Thing]) -> tuple[int, int]:
+        """Words in common; where two orders have as many, shapes decide."""
+        pairs = list(zip(asked, order, strict=True))
+        return sum(agreement(*pair) for pair in pairs), sum(words.shape == thing.shape for words, thing in pairs)
+
+    return max(permutations(seen[: len(asked)], len(asked)), key=likeness, default=())
 
 
 def shares(marks: Iterable[Score]) -> dict[str, float]:
