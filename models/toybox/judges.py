@@ -19,7 +19,7 @@ CELLS = 16  # places a side where the finder looks for the middle of a subject
 THING, PERSON = range(2)
 # Side of the square around a subject that is read, as a part of the picture's: all of it, with room for an error.
 SIDES = {THING: 0.5, PERSON: 0.875}
-SEEN = 0.4  # the finder's probability from which on a subject counts as seen
+SEEN = 0.3  # the finder's probability from which on a subject counts as seen
 GROUND_ANSWERS = {"floor": tuple(FLOORS), "sky": tuple(SKIES)}
 THING_ANSWERS = {"shape": SHAPES, "color": tuple(COLORS)}
 PERSON_ANSWERS = {"shirt": tuple(COLORS), "pants": tuple(COLORS), "pose": tuple(POSES)}

@@ -21,7 +21,7 @@ from models.toybox.world import PersonWords, Scene, Words, scene_of
 from webui.nn.vae import VAE
 
 SCENES = 6000
-CODED = 2000  # of them, how many pass through the autoencoder
+CODED = 4000  # of them, how many pass through the autoencoder
 BATCH = 64
 LEAST = 24  # pixels of a subject that must be seen: what hides behind another cannot be judged
 

@@ -28,7 +28,7 @@ from models.toybox.training import counted, load, log, save
 from webui.nn.vae import VAE
 
 PEAK = 3e-3
-STEPS = {"finder": 400, "ground": 100, "thing": 800, "person": 800}
+STEPS = {"finder": 400, "ground": 100, "thing": 800, "person": 1200}
 
 Loss = Callable[[torch.Generator], Tensor]
 
