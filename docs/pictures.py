@@ -1,7 +1,7 @@
-"""Makes the pictures of README.md and docs/toybox.md: `python docs/pictures.py` writes them into docs/images.
+"""Makes the pictures of README.md and docs/toybox.md: `python -m docs.pictures` writes them into docs/images.
 
 They are what the model that ships draws through the Python API, first seeds, nothing chosen. Names of single pictures
-may follow (`python docs/pictures.py cfg walk`).
+may follow (`python -m docs.pictures cfg walk`).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PROMPTS = (
     "a big green ball and a small red cube on a yellow floor, blue sky",
 )
 THING, PERSON = PROMPTS[0], PROMPTS[5]
-SETTINGS = {"steps": 20, "cfg_scale": 5.0}
+SETTINGS = {"steps": 20, "cfg_scale": 4.0}
 Row = list[Image.Image]
 
 
