@@ -1,12 +1,15 @@
-"""Makes the sample pictures of the README: `python docs/pictures.py` writes docs/images/{samples,inpaint}.png.
+"""Makes the pictures of README.md and docs/toybox.md: `python -m docs.pictures` writes them into docs/images.
 
-They are what the model that ships draws, first seeds, nothing chosen.
+They are what the model that ships draws through the Python API, first seeds, nothing chosen. Names of single pictures
+may follow (`python -m docs.pictures cfg walk`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -24,31 +27,77 @@ PROMPTS = (
     "a person in a yellow shirt and black pants raising both arms on a blue floor, orange sky",
     "a big green ball and a small red cube on a yellow floor, blue sky",
 )
-SETTINGS = {"steps": 20, "cfg_scale": 5.0}
+THING, PERSON = PROMPTS[0], PROMPTS[5]
+SETTINGS = {"steps": 20, "cfg_scale": 4.0}
+Row = list[Image.Image]
 
 
-def samples(pipe: Pipeline, seeds: Sequence[int] = (1, 2)) -> Image.Image:
-    """A column for each prompt, a row for each seed."""
-    columns = [
-        [pipe.generate(Txt2Img(prompt=prompt, seed=seed, **SETTINGS)).images[0].image for seed in seeds]
-        for prompt in PROMPTS
+def draw(pipe: Pipeline, prompt: str, seed: int = 1, **changes: Any) -> Image.Image:
+    """One picture at the settings of this page, some of them changed."""
+    return pipe.generate(Txt2Img(prompt=prompt, seed=seed, **SETTINGS | changes)).images[0].image
+
+
+def samples(pipe: Pipeline) -> list[Row]:
+    """A column for each prompt, a row for each of two seeds."""
+    return [[draw(pipe, prompt, seed) for prompt in PROMPTS] for seed in (1, 2)]
+
+
+def img2img(pipe: Pipeline) -> list[Row]:
+    """A picture, and what another prompt makes of it at growing denoising strength."""
+    first = draw(pipe, THING)
+    ref = pipe.add_image(first)
+    prompt = "a big blue ball on a pink floor, blue sky"
+    asked = [
+        Img2Img(prompt=prompt, init_image=ref, denoising_strength=strength, seed=2, **SETTINGS)
+        for strength in (0.2, 0.4, 0.6, 0.8, 1.0)
     ]
-    return grid([[column[row] for column in columns] for row in range(len(seeds))])
+    return [[first, *(pipe.generate(request).images[0].image for request in asked)]]
 
 
-def repainting(pipe: Pipeline) -> Image.Image:
-    """A picture, its mask, the masked part drawn anew, and the whole picture drawn anew at half strength."""
-    first = pipe.generate(Txt2Img(prompt=PROMPTS[0], seed=1, **SETTINGS)).images[0].image
+def inpaint(pipe: Pipeline) -> list[Row]:
+    """A picture, the mask, and the white part of it drawn anew with three other prompts."""
+    first = draw(pipe, THING)
     mask = Image.new("L", first.size, 0)
     ImageDraw.Draw(mask).rectangle((0, first.height // 3, first.width, first.height), fill=255)
     ref, mask_ref = pipe.add_image(first), pipe.add_image(mask)
-    prompt = "a big yellow cone on a green floor, blue sky"
-    repainted = Inpaint(prompt=prompt, init_image=ref, mask=mask_ref, denoising_strength=1.0, seed=2, **SETTINGS)
-    redrawn = Img2Img(
-        prompt="a big blue ball on a pink floor, blue sky", init_image=ref, denoising_strength=0.8, seed=2, **SETTINGS
+    prompts = (
+        "a big yellow cone on a green floor, blue sky",
+        "a small black cube on a green floor, blue sky",
+        "a big purple ring on a pink floor, blue sky",
     )
-    made = [pipe.generate(request).images[0].image for request in (repainted, redrawn)]
-    return grid([[first, mask.convert("RGB"), *made]])
+    asked = [
+        Inpaint(prompt=prompt, init_image=ref, mask=mask_ref, denoising_strength=1.0, seed=2, **SETTINGS)
+        for prompt in prompts
+    ]
+    return [[first, mask.convert("RGB"), *(pipe.generate(request).images[0].image for request in asked)]]
+
+
+def cfg(pipe: Pipeline) -> list[Row]:
+    """CFG scale 1, 4, 7, 15 from left to right."""
+    return [[draw(pipe, prompt, cfg_scale=scale) for scale in (1.0, 4.0, 7.0, 15.0)] for prompt in (THING, PERSON)]
+
+
+def ddim(pipe: Pipeline) -> list[Row]:
+    """DDIM with 5, 10, 20, 50 steps from left to right."""
+    return [
+        [draw(pipe, prompt, sampler="DDIM", steps=steps) for steps in (5, 10, 20, 50)] for prompt in (THING, PERSON)
+    ]
+
+
+def walk(pipe: Pipeline) -> list[Row]:
+    """From seed 1 to seed 2: variation strength 0, 0.2, ... 1."""
+    strengths = [step / 5 for step in range(6)]
+    return [[draw(pipe, prompt, subseed=2, subseed_strength=part) for part in strengths] for prompt in (THING, PERSON)]
+
+
+PICTURES: dict[str, Callable[[Pipeline], list[Row]]] = {
+    "samples": samples,
+    "img2img": img2img,
+    "inpaint": inpaint,
+    "cfg": cfg,
+    "ddim": ddim,
+    "walk": walk,
+}
 
 
 def grid(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
@@ -61,12 +110,12 @@ def grid(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
     return sheet
 
 
-def main() -> None:
-    IMAGES.mkdir(exist_ok=True)
+def main(names: Iterable[str], images: Path = IMAGES) -> None:
+    images.mkdir(exist_ok=True)
     pipe = Pipeline.load(models_dir=Path(__file__).parent.parent / "models")
-    samples(pipe).save(IMAGES / "samples.png", optimize=True)
-    repainting(pipe).save(IMAGES / "inpaint.png", optimize=True)
+    for name in names:
+        grid(PICTURES[name](pipe)).save(images / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:] or PICTURES)

@@ -1,4 +1,4 @@
-"""Makes docs/images/txt2img.png, the README's picture of the page, from the real page: python docs/screenshot.py
+"""Makes docs/images/txt2img.png, the README's picture of the page, from the real page: python -m docs.screenshot
 
 Needs what the browser tests need (Playwright's Python package and Chromium). Starts a server of its own.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from playwright.sync_api import Page, sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
-PROMPT = "a big red ball on a green floor, blue sky"
+PROMPT = "a big yellow cone on a gray floor, black sky"
 PICTURES, SEED, STEPS = 6, 7, 30
 
 
@@ -44,6 +44,8 @@ def draw(page: Page, url: str, prompt: str) -> None:
     """Open the page and let it make pictures."""
     page.goto(url)
     page.wait_for_selector("body.a-up")
+    page.click("#a-hint .a-example >> nth=0")  # brings the settings that suit the model
+    page.wait_for_function("() => document.querySelector('#txt2img-prompt textarea').value")
     page.fill("#txt2img-prompt textarea", prompt)
     values = {"batch_size": PICTURES, "seed": SEED, "steps": STEPS}
     for field, value in values.items():

@@ -77,7 +77,7 @@ def write_tiny_checkpoint(
     metadata: dict[str, Any] = {
         "atelier.config": config.to_json(),
         "atelier.tokenizer": tokenizer,
-        "atelier.about": {"hint": "A tiny model of noise.", "examples": ["a red ball"]},
+        "atelier.about": {"hint": "A tiny model of noise.", "examples": ["a red ball"], "settings": {"cfg_scale": 5.5}},
         **(header or {}),
     }
     path.parent.mkdir(parents=True, exist_ok=True)

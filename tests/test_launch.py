@@ -225,6 +225,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "pyproject.toml").write_text('[project]\ndependencies = ["torch"]\n[dependency-groups]\ntest = []\n')
     (root / "constraints.txt").write_text("torch==2.13.0\n")
     (root / "webui").mkdir()
+    # without this file a package of the same name that stands later in PYTHONPATH would win
+    (root / "webui" / "__init__.py").touch()
     (root / "webui" / "__main__.py").write_text(PROGRAM)
     answer = start(root)
     assert answer.returncode == 0, answer.stderr
@@ -262,4 +264,4 @@ def test_ctrl_c_reaches_the_program(clone: Path):
         process.stdout.readline()
         time.sleep(0.2)
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == 42
+        assert process.wait(timeout=60) == 42

@@ -68,6 +68,11 @@ class Runs:
         return self.root / "diffusion.pt"
 
     @property
-    def judge(self) -> Path:
-        """The classifier that evaluation asks."""
-        return self.root / "judge.pt"
+    def judges(self) -> Path:
+        """The classifiers that evaluation asks."""
+        return self.root / "judges.pt"
+
+    @property
+    def judge_data(self) -> Path:
+        """The pictures that they learnt from."""
+        return self.root / "judge-data"

@@ -1,35 +1,48 @@
-"""Measures a checkpoint on 200 scenes and 200 prompts that no training saw: `python -m models.toybox.evaluate`.
+"""Measures a checkpoint, or a run, on 200 prompts that no training saw: `python -m models.toybox.evaluate`.
 
-A figure counts only where its judge is right on fresh renders passed through the autoencoder; both are printed.
+A figure counts only where its judge is right on perfect pictures: scenes rendered from such prompts and passed through
+the autoencoder. Both are printed. The judges are trained first where there are none yet, which takes some minutes.
 """
 
 import argparse
 import logging
 import random
+import tempfile
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import permutations
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.toybox.config import Runs
 from models.toybox.data import HELD_OUT
-from models.toybox.export import CHECKPOINT
-from models.toybox.judges import NOTHING, QUESTIONS, Judge, Verdict, fresh_lesson, judge_pictures, trained_judge
+from models.toybox.export import CHECKPOINT, export
+from models.toybox.judges import Judges, Thing, Verdict, judge
+from models.toybox.lessons import autoencoded
+from models.toybox.render import render
 from models.toybox.sample import Model, grid, load_model
+from models.toybox.train_judges import trained_judges
 from models.toybox.world import (
     COLORS,
     FLOORS,
     POSES,
+    RELATIONS,
     SHAPES,
     SIZES,
     SKIES,
     Facts,
     PersonWords,
+    Scene,
     ThingWords,
+    build_scene,
     full_caption,
+    relations_of,
 )
+
+RENDERED = 400  # perfect pictures on which the judges are judged
 
 Score = tuple[str, bool]
 
@@ -52,28 +65,57 @@ def _facts(kind: int, rng: random.Random) -> Facts:
     return Facts(things, rng.choice(("left of", "right of")), floor, sky)
 
 
+def scene_like(facts: Facts, rng: random.Random) -> Scene:
+    """A scene of which the facts are true."""
+    while True:
+        scene = build_scene(facts, rng)
+        told = relations_of(scene)
+        told += [(second, RELATIONS[word], first) for first, word, second in told]
+        if facts.relation is None or (0, facts.relation, 1) in told:
+            return scene
+
+
 def scores(facts: Facts, verdict: Verdict) -> Iterator[Score]:
     """What is right in the picture of a prompt."""
-    yield "floor", list(FLOORS)[verdict.answers["floor"]] == facts.floor
-    yield "sky", list(SKIES)[verdict.answers["sky"]] == facts.sky
-    first, *rest = facts.subjects
+    yield "floor", verdict.floor == facts.floor
+    yield "sky", verdict.sky == facts.sky
+    first = facts.subjects[0]
     if isinstance(first, PersonWords):
-        yield "person seen", verdict.answers["person"] == 1
-        yield "shirt colour", list(COLORS)[verdict.answers["shirt"]] == first.shirt
-        yield "pants colour", list(COLORS)[verdict.answers["pants"]] == first.pants
-        yield "pose", list(POSES)[verdict.answers["pose"]] == first.pose
-    elif not rest:
-        yield "object colour", verdict.best_color == first.color
-        yield "object shape", verdict.best_shape == first.shape
+        seen = verdict.people[:1]
+        yield "person seen", bool(seen)
+        yield "shirt colour", any(person.shirt == first.shirt for person in seen)
+        yield "pants colour", any(person.pants == first.pants for person in seen)
+        yield "pose", any(person.pose == first.pose for person in seen)
+        return
+    asked = [words for words in facts.subjects if isinstance(words, ThingWords)]
+    things = matched(asked, verdict.things)
+    pairs = list(zip(asked, things, strict=False))
+    if len(asked) == 1:
+        yield "object colour", any(thing.color == words.color for words, thing in pairs)
+        yield "object shape", any(thing.shape == words.shape for words, thing in pairs)
     else:
-        things = [words for words in facts.subjects if isinstance(words, ThingWords)]
-        yield "two objects, colours bound", all(verdict.color_of(words.shape) == words.color for words in things)
-        across = verdict.places[things[0].shape] - verdict.places[things[1].shape]
-        both = all(verdict.color_of(words.shape) for words in things)
-        yield "left / right of", both and (across < 0) == (facts.relation == "left of")
+        yield "two objects, colours bound", bool(pairs) and all(agreement(*pair) == 2 for pair in pairs)
+        ordered = bool(pairs) and (things[0].x < things[1].x) == (facts.relation == "left of")
+        yield "left / right of", ordered and all(agreement(*pair) for pair in pairs)
 
 
-def shares(marks: Iterator[Score] | list[Score]) -> dict[str, float]:
+def agreement(words: ThingWords, thing: Thing) -> int:
+    """How many of shape and colour are as asked."""
+    return (thing.shape == words.shape) + (thing.color == words.color)
+
+
+def matched(asked: Sequence[ThingWords], seen: Sequence[Thing]) -> tuple[Thing, ...]:
+    """For each object asked for the one meant by it: of the surest seen, as many as asked, in the likeliest order."""
+
+    def likeness(order: Sequence[Thing]) -> tuple[int, int]:
+        """Words in common; where two orders have as many, shapes decide."""
+        pairs = list(zip(asked, order, strict=True))
+        return sum(agreement(*pair) for pair in pairs), sum(words.shape == thing.shape for words, thing in pairs)
+
+    return max(permutations(seen[: len(asked)], len(asked)), key=likeness, default=())
+
+
+def shares(marks: Iterable[Score]) -> dict[str, float]:
     """Per cent of True, by name."""
     found: dict[str, list[bool]] = defaultdict(list)
     for name, right in marks:
@@ -81,13 +123,10 @@ def shares(marks: Iterator[Score] | list[Score]) -> dict[str, float]:
     return {name: 100 * sum(values) / len(values) for name, values in found.items()}
 
 
-@torch.inference_mode()
-def autoencoded(model: Model, pictures: Tensor, batch: int = 25) -> Tensor:
-    """Pictures (b 3 h w) through encoder (mode) and decoder, float32."""
-    decoded = [
-        model.loaded.vae.decode(model.loaded.vae.encode(part).mode()).clamp(-1, 1) for part in pictures.split(batch)
-    ]
-    return torch.cat(decoded)
+def judged(judges: Judges, asked: Sequence[Facts], pictures: Tensor) -> dict[str, float]:
+    """Per cent right of each figure; pictures: (b 3 h w), one for each prompt."""
+    verdicts = judge(judges, pictures)
+    return shares(mark for facts, seen in zip(asked, verdicts, strict=True) for mark in scores(facts, seen))
 
 
 def psnr(pictures: Tensor, decoded: Tensor) -> float:
@@ -96,18 +135,11 @@ def psnr(pictures: Tensor, decoded: Tensor) -> float:
     return float((-10 * error.log10()).mean())
 
 
-def judge_accuracy(model: Model, judge: Judge, count: int) -> tuple[dict[str, float], float]:
-    """Per cent right by question on fresh renders passed through the autoencoder, and the PSNR of those renders."""
-    fresh = fresh_lesson(HELD_OUT, count)
-    decoded = autoencoded(model, fresh.pictures)
-    marks: list[Score] = []
-    for row, verdict in enumerate(judge_pictures(judge, decoded)):
-        for name in QUESTIONS:
-            label = int(fresh.labels[name][row])
-            question = "shape" if name in SHAPES else "object colour" if name.endswith(" color") else name
-            if label != NOTHING:
-                marks.append((question, verdict.answers[name] == label))
-    return shares(marks), psnr(fresh.pictures, decoded)
+def rendered(asked: Sequence[Facts]) -> Tensor:
+    """Perfect pictures of the prompts (b 3 h w) in -1..1."""
+    rng = random.Random(HELD_OUT)
+    images = np.stack([render(scene_like(facts, rng)).image for facts in asked])
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 def drawn(model: Model, asked: list[Facts], steps: int, cfg_scale: float, batch: int = 50) -> Tensor:
@@ -117,27 +149,34 @@ def drawn(model: Model, asked: list[Facts], steps: int, cfg_scale: float, batch:
     return torch.cat([model.draw(part, seed, steps, cfg_scale) for seed, part in enumerate(captions)])
 
 
+def read_model(path: Path) -> Model:
+    """The model in a checkpoint file, or the one that the folder of a run holds so far."""
+    if not path.is_dir():
+        return load_model(path)
+    with tempfile.TemporaryDirectory() as folder:
+        export(Runs(path), Path(folder) / "run.safetensors")
+        return load_model(Path(folder) / "run.safetensors")
+
+
 def main() -> None:
     """Prints the table of the model card, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--checkpoint", type=Path, default=CHECKPOINT)
-    parser.add_argument("--runs", type=Path, default=Runs().root, help="where the judge is kept")
+    parser.add_argument("model", type=Path, nargs="?", default=CHECKPOINT, help="a checkpoint, or the folder of a run")
+    parser.add_argument("--runs", type=Path, default=Runs().root, help="where the judges are kept")
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--cfg-scale", type=float, default=4.0)
     parser.add_argument("--grid", type=Path, help="also writes the pictures here, as one PNG")
     options = parser.parse_args()
-    logging.basicConfig(level=logging.INFO)
-    model, asked = load_model(options.checkpoint), prompts(options.count)
-    runs = Runs(options.runs)
-    judge = trained_judge(runs.judge, runs.data)
-    accuracy, quality = judge_accuracy(model, judge, options.count)
-    pictures = drawn(model, asked, options.steps, options.cfg_scale)
-    verdicts = judge_pictures(judge, pictures)
-    right = shares([mark for facts, verdict in zip(asked, verdicts, strict=True) for mark in scores(facts, verdict)])
-    lines = [f"| autoencoder PSNR | {quality:.1f} dB |"]
-    lines += [f"| {name} | {value:.0f} % |" for name, value in right.items()]
-    lines += [f"| judge: {name} | {value:.1f} % |" for name, value in accuracy.items()]
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    model = read_model(options.model)
+    judges = trained_judges(Runs(options.runs), model.loaded.vae)
+    perfect = rendered(told := prompts(RENDERED, HELD_OUT + 1))
+    decoded = autoencoded(model.loaded.vae, perfect)
+    pictures = drawn(model, asked := prompts(options.count), options.steps, options.cfg_scale)
+    lines = [f"| autoencoder PSNR | {psnr(perfect, decoded):.1f} dB |"]
+    lines += [f"| {name} | {value:.0f} % |" for name, value in judged(judges, asked, pictures).items()]
+    lines += [f"| judge: {name} | {value:.1f} % |" for name, value in judged(judges, told, decoded).items()]
     print("\n".join(lines))
     if options.grid:
         grid(pictures, 20).save(options.grid)

@@ -1,193 +1,183 @@
-"""A small classifier that says what is in a picture, trained on rendered scenes alone."""
+"""Judges: small classifiers that say what is in a picture, trained on rendered scenes alone (see train_judges.py).
 
-from collections.abc import Sequence
+One finds the subjects, the others read them: a crop around a thing shows its shape and colour, a crop around a person
+shows clothes and pose, the whole picture shows floor and sky.
+"""
+
 from dataclasses import dataclass
-from itertools import islice, pairwise
-from pathlib import Path
+from itertools import pairwise
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.toybox.data import Pictures, open_dataset
-from models.toybox.render import render
-from models.toybox.training import channels_last, load, log, save
-from models.toybox.world import COLORS, FLOORS, POSES, SHAPES, SKIES, PersonWords, Scene, ThingWords, scene_of
+from models.toybox.training import channels_last
+from models.toybox.world import COLORS, FLOORS, POSES, SHAPES, SKIES
 
-NOTHING = -100  # a label that the loss leaves out
-# What is asked of a picture, and how many answers there are.
-QUESTIONS: dict[str, int] = {
-    "floor": len(FLOORS),
-    "sky": len(SKIES),
-    "person": 2,
-    "shirt": len(COLORS),
-    "pants": len(COLORS),
-    "pose": len(POSES),
-    **dict.fromkeys(SHAPES, 2),
-    **{f"{shape} color": len(COLORS) for shape in SHAPES},
-}
+VIEW = 64  # pixels a side of what a classifier sees
+CELLS = 16  # places a side where the finder looks for the middle of a subject
+THING, PERSON = range(2)
+# Side of the square around a subject that is read, as a part of the picture's: all of it, with room for an error.
+SIDES = {THING: 0.5, PERSON: 0.875}
+SEEN = 0.3  # the finder's probability from which on a subject counts as seen
+GROUND_ANSWERS = {"floor": tuple(FLOORS), "sky": tuple(SKIES)}
+THING_ANSWERS = {"shape": SHAPES, "color": tuple(COLORS)}
+PERSON_ANSWERS = {"shirt": tuple(COLORS), "pants": tuple(COLORS), "pose": tuple(POSES)}
+Answers = dict[str, tuple[str, ...]]
 
 
-class Judge(nn.Module):
-    """Looks for each shape and for a person in 8 x 8 cells, and reads colours and pose where it found them."""
+def layer(channels: int, out_channels: int, stride: int = 1, dilation: int = 1) -> nn.Sequential:
+    """Convolution, norm, ReLU: (b c h w) -> (b c' h/stride w/stride)."""
+    conv = nn.Conv2d(channels, out_channels, 3, stride, dilation, dilation, bias=False)
+    return nn.Sequential(conv, nn.BatchNorm2d(out_channels), nn.ReLU())
+
+
+class Finder(nn.Module):
+    """Where the middles of things and persons are."""
 
     def __init__(self) -> None:
         super().__init__()
-        widths, strides = (3, 32, 64, 96, 128, 128, 128), (2, 2, 2, 2, 1, 1)
-        layers: list[nn.Module] = []
-        for (channels, out_channels), stride in zip(pairwise(widths), strides, strict=True):
-            layers += [nn.Conv2d(channels, out_channels, 3, stride, 1), nn.BatchNorm2d(out_channels), nn.ReLU()]
-        self.features = nn.Sequential(*layers)
-        self.presence = nn.Conv2d(128, len(SHAPES) + 1, 1)
-        nn.init.constant_(self.presence.bias, -5.0)  # type: ignore[arg-type]  # most cells show nothing
-        self.color = nn.Linear(128, len(COLORS))
-        self.person = nn.ModuleDict({name: nn.Linear(128, QUESTIONS[name]) for name in ("shirt", "pants", "pose")})
-        self.ground = nn.ModuleDict({name: nn.Linear(256, QUESTIONS[name]) for name in ("floor", "sky")})
+        self.layers = nn.Sequential(
+            layer(3, 32, stride=2),
+            layer(32, 64, stride=2),
+            *(layer(64, 64, dilation=dilation) for dilation in (1, 2, 4, 1)),
+            nn.Conv2d(64, len(SIDES), 1),
+        )
 
-    def forward(self, pictures: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        """pictures: (b 3 h w) in -1..1 -> logits (b answers) by question, x of each shape (b 5) in -1..1."""
-        h = self.features(pictures)  # (b c y x)
-        cells = self.presence(h).flatten(2)  # (b shapes-and-person yx)
-        found, where = cells.logsumexp(-1), cells.softmax(-1)
-        read = where @ h.flatten(2).transpose(1, 2)  # (b shapes-and-person c)
-        halves = torch.cat([half.mean((2, 3)) for half in h.chunk(2, dim=2)], 1)  # (b 2c)
-        logits = {name: layer(halves) for name, layer in self.ground.items()}
-        logits |= {name: layer(read[:, -1]) for name, layer in self.person.items()}
-        for index, name in enumerate((*SHAPES, "person")):
-            logits[name] = F.pad(found[:, index, None], (1, 0))  # "absent" has logit 0
-        logits |= {f"{shape} color": self.color(read[:, index]) for index, shape in enumerate(SHAPES)}
-        across = torch.linspace(-1, 1, h.shape[-1], device=h.device).repeat(h.shape[-2])  # (yx)
-        return logits, where[:, :-1] @ across
+    def forward(self, views: Tensor) -> Tensor:
+        """views: (b 3 64 64) in -1..1 -> logits (b kinds 16 16)."""
+        logits: Tensor = self.layers(views)
+        return logits
+
+
+class Classifier(nn.Module):
+    """Answers some questions about a view."""
+
+    def __init__(self, answers: Answers) -> None:
+        super().__init__()
+        widths = (3, 32, 64, 96, 128)
+        self.layers = nn.Sequential(
+            *(layer(channels, out_channels, stride=2) for channels, out_channels in pairwise(widths)),
+            layer(widths[-1], widths[-1]),
+            nn.Flatten(),
+            nn.Dropout(0.2),
+        )
+        self.heads = nn.ModuleDict({name: nn.Linear(16 * widths[-1], len(words)) for name, words in answers.items()})
+
+    def forward(self, views: Tensor) -> dict[str, Tensor]:
+        """views: (b 3 64 64) in -1..1 -> logits (b answers) by question."""
+        h = self.layers(views)  # (b 16c)
+        return {name: head(h) for name, head in self.heads.items()}
+
+
+class Judges(nn.Module):
+    """All four."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.finder = channels_last(Finder())
+        self.ground = channels_last(Classifier(GROUND_ANSWERS))
+        self.thing = channels_last(Classifier(THING_ANSWERS))
+        self.person = channels_last(Classifier(PERSON_ANSWERS))
+
+
+def whole(pictures: Tensor) -> Tensor:
+    """Pictures of any size as views: (b 3 h w) -> (b 3 64 64)."""
+    return F.adaptive_avg_pool2d(pictures, VIEW)
+
+
+def crops(pictures: Tensor, middles: Tensor, sides: Tensor) -> Tensor:
+    """Squares of the pictures as views; what lies outside is the nearest pixel inside.
+
+    pictures: (b 3 h w); middles: (b 2) x and y in 0..1; sides: (b,), a part of the picture's -> (b 3 64 64).
+    """
+    scale = torch.diag_embed(sides[:, None].expand(-1, 2))  # (b 2 2)
+    theta = torch.cat([scale, (2 * middles - 1)[:, :, None]], -1)  # (b 2 3)
+    grid = F.affine_grid(theta, [len(pictures), 3, VIEW, VIEW], align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="border", align_corners=False)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A subject that was found: its picture's row in the batch, its middle in 0..1, how sure the finder is."""
+
+    row: int
+    x: float
+    y: float
+    sure: float
+
+
+def spots(heat: Tensor) -> list[Spot]:
+    """Peaks of one kind: heat (b 16 16), probabilities -> the cells that are largest among their eight neighbours."""
+    peak = (heat == F.max_pool2d(heat[:, None], 3, 1, 1)[:, 0]) & (heat > SEEN)
+    return [
+        Spot(row, (x + 0.5) / CELLS, (y + 0.5) / CELLS, float(heat[row, y, x])) for row, y, x in peak.nonzero().tolist()
+    ]
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An object as a judge sees it; x in 0..1 from left to right."""
+
+    shape: str
+    color: str
+    x: float
+    sure: float
+
+
+@dataclass(frozen=True)
+class Person:
+    """A person as a judge sees one."""
+
+    shirt: str
+    pants: str
+    pose: str
+    sure: float
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a judge sees in one picture."""
+    """What the judges see in one picture, the surest first."""
 
-    answers: dict[str, int]
-    places: dict[str, float]
-    best_shape: str
-    best_color: str
-
-    def color_of(self, shape: str) -> str | None:
-        """The colour of the shape, or None where there is none."""
-        return list(COLORS)[self.answers[f"{shape} color"]] if self.answers[shape] else None
+    floor: str
+    sky: str
+    things: tuple[Thing, ...]
+    people: tuple[Person, ...]
 
 
-def judge_pictures(judge: Judge, pictures: Tensor) -> list[Verdict]:
-    """pictures: (b 3 128 128) in -1..1."""
-    with torch.inference_mode():
-        logits, places = judge.eval()(pictures)
-    present = torch.stack([logits[shape][:, 1] - logits[shape][:, 0] for shape in SHAPES], 1)  # (b shapes)
-    best = [SHAPES[index] for index in present.argmax(-1).tolist()]
+@torch.inference_mode()
+def judge(judges: Judges, pictures: Tensor) -> list[Verdict]:
+    """pictures: (b 3 h w) in -1..1, h = w."""
+    judges.eval()
+    views = whole(pictures)
+    heat = judges.finder(views).sigmoid()  # (b kinds 16 16)
+    ground = read(judges.ground(views), GROUND_ANSWERS)
+    things: list[list[Thing]] = [[] for _ in pictures]
+    people: list[list[Person]] = [[] for _ in pictures]
+    found = sorted(spots(heat[:, THING]), key=lambda spot: -spot.sure)
+    for spot, words in zip(found, _seen(judges.thing, pictures, found, THING, THING_ANSWERS), strict=True):
+        things[spot.row].append(Thing(words["shape"], words["color"], spot.x, spot.sure))
+    found = sorted(spots(heat[:, PERSON]), key=lambda spot: -spot.sure)
+    for spot, words in zip(found, _seen(judges.person, pictures, found, PERSON, PERSON_ANSWERS), strict=True):
+        people[spot.row].append(Person(words["shirt"], words["pants"], words["pose"], spot.sure))
     return [
-        Verdict(
-            {name: int(values[row].argmax()) for name, values in logits.items()},
-            dict(zip(SHAPES, places[row].tolist(), strict=True)),
-            best[row],
-            list(COLORS)[int(logits[f"{best[row]} color"][row].argmax())],
-        )
-        for row in range(len(pictures))
+        Verdict(words["floor"], words["sky"], tuple(things[row]), tuple(people[row]))
+        for row, words in enumerate(ground)
     ]
 
 
-def can_be_judged(scene: Scene) -> bool:
-    """True where no two objects have the same shape: the questions know each shape once."""
-    shapes = [words.shape for words in (subject.words for subject in scene.subjects) if isinstance(words, ThingWords)]
-    return len(shapes) == len(set(shapes))
+def read(logits: dict[str, Tensor], answers: Answers) -> list[dict[str, str]]:
+    """The likeliest answers: logits (b answers) by question -> one dict for each row."""
+    chosen = {name: values.argmax(-1).tolist() for name, values in logits.items()}
+    rows = len(next(iter(logits.values())))
+    return [{name: answers[name][chosen[name][row]] for name in answers} for row in range(rows)]
 
 
-def labels_of(scene: Scene) -> tuple[dict[str, int], list[float]]:
-    """The right answers, and x of each shape in the picture (nan where it is absent)."""
-    colors = list(COLORS)
-    labels = dict.fromkeys(QUESTIONS, NOTHING) | dict.fromkeys(("person", *SHAPES), 0)
-    labels |= {"floor": list(FLOORS).index(scene.floor), "sky": list(SKIES).index(scene.sky)}
-    places = [float("nan")] * len(SHAPES)
-    for subject in scene.subjects:
-        words = subject.words
-        if isinstance(words, PersonWords):
-            pose = list(POSES).index(words.pose or "")
-            person = {"shirt": colors.index(words.shirt or ""), "pants": colors.index(words.pants or "")}
-            labels |= {"person": 1, "pose": pose, **person}
-        else:
-            labels |= {words.shape: 1, f"{words.shape} color": colors.index(words.color or "")}
-            spot = scene.camera.project(np.array([[subject.x, 0.0, subject.z]]))[0, 0]
-            places[SHAPES.index(words.shape)] = float(2 * spot - 1)
-    return labels, places
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """pictures: (b 3 h w) in -1..1; labels: (b) by question; places: (b 5)."""
-
-    pictures: Tensor
-    labels: dict[str, Tensor]
-    places: Tensor
-
-
-def lesson(scenes: Sequence[Scene], images: NDArray[np.uint8]) -> Lesson:
-    """Scenes and their pictures (b h w 3) with the right answers."""
-    answers = [labels_of(scene) for scene in scenes]
-    return Lesson(
-        torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1,
-        {name: torch.tensor([labels[name] for labels, _ in answers]) for name in QUESTIONS},
-        torch.tensor([places for _, places in answers]),
-    )
-
-
-def fresh_lesson(first_seed: int, count: int) -> Lesson:
-    """`count` scenes that can be judged, newly rendered."""
-    seeds = (seed for seed in range(first_seed, first_seed + 10 * count) if can_be_judged(scene_of(seed)))
-    scenes = [scene_of(seed) for seed in islice(seeds, count)]
-    return lesson(scenes, np.stack([render(scene).image for scene in scenes]))
-
-
-def training_lesson(data: Pictures, rng: np.random.Generator, count: int) -> Lesson:
-    """Scenes of the training set that can be judged; at most `count` of them."""
-    indices = [i for i in rng.integers(0, len(data), count).tolist() if can_be_judged(scene_of(i))]
-    return lesson([scene_of(i) for i in indices], np.stack([data.images[i] for i in indices]))
-
-
-def blurred(pictures: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the pictures softened, some noise on all: an autoencoder's faults, roughly."""
-    small = F.interpolate(pictures, scale_factor=0.5, mode="area")
-    soft = F.interpolate(small, size=pictures.shape[-2:], mode="bilinear")
-    chosen = torch.rand(len(pictures), 1, 1, 1, generator=generator) < 0.5
-    noise = torch.randn(pictures.shape, generator=generator) * 0.04
-    return torch.where(chosen, soft, pictures) + noise
-
-
-def loss_of(judge: Judge, pictures: Tensor, labels: dict[str, Tensor], places: Tensor) -> Tensor:
-    """Cross-entropy of all questions, and the squared error of the places that are known."""
-    with torch.autocast("cpu", torch.bfloat16):
-        logits, guessed = judge(pictures)
-    asked = [
-        F.cross_entropy(logits[n].float(), labels[n], ignore_index=NOTHING) for n in QUESTIONS if (labels[n] >= 0).any()
-    ]
-    known = ~places.isnan()
-    return torch.stack(asked).sum() + 3 * (guessed.float() - places)[known].square().mean()
-
-
-def trained_judge(path: Path, data_folder: Path, steps: int = 1500, batch: int = 48) -> Judge:
-    """The judge kept at path; trained first on the rendered pictures of a folder where there is none."""
-    torch.manual_seed(0)
-    judge = channels_last(Judge())
-    if state := load(path):
-        judge.load_state_dict(state)
-        return judge.eval()
-    generator, rng, data = torch.Generator().manual_seed(0), np.random.default_rng(0), open_dataset(data_folder)
-    optimizer = torch.optim.AdamW(judge.parameters(), 2e-3, weight_decay=1e-3)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, steps, pct_start=0.1)
-    for step in range(steps):
-        taught = training_lesson(data, rng, batch)
-        loss = loss_of(judge.train(), blurred(taught.pictures, generator), taught.labels, taught.places)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if (step + 1) % 100 == 0:
-            log.info("judge, step %d: loss %.3f", step + 1, loss.item())
-    save(path, judge.state_dict())
-    return judge.eval()
+def _seen(
+    classifier: Classifier, pictures: Tensor, found: list[Spot], kind: int, answers: Answers
+) -> list[dict[str, str]]:
+    if not found:
+        return []
+    middles = torch.tensor([[spot.x, spot.y] for spot in found])
+    rows = pictures[[spot.row for spot in found]]
+    return read(classifier(crops(rows, middles, torch.full((len(found),), SIDES[kind]))), answers)

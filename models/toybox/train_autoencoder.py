@@ -28,14 +28,15 @@ SUBJECT_WEIGHT = 4.0
 
 @dataclass(frozen=True)
 class Batch:
-    """pictures: (b 3 h w) in -1..1; weights: (b 1 h w), larger on subjects."""
+    """pictures: (b 3 h w) in -1..1; weights: (b 1 h w), larger on subjects; noise: (b 4 h/8 w/8)."""
 
     pictures: Tensor
     weights: Tensor
+    noise: Tensor
 
 
 def sample_batch(data: Pictures, step: int, size: int, count: int) -> Batch:
-    """Crops of size x size, most of them centred near a subject, half of them mirrored."""
+    """Crops of size x size, most of them centred near a subject, half of them mirrored; all from the step's number."""
     rng = np.random.default_rng(step)
     images, weights = [], []
     for index in rng.integers(0, len(data), count):
@@ -45,7 +46,9 @@ def sample_batch(data: Pictures, step: int, size: int, count: int) -> Batch:
         images.append(data.images[index][area][flip])
         weights.append(np.where(data.owners[index][area][flip] >= 0, SUBJECT_WEIGHT, 1.0))
     pictures = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 127.5 - 1
-    return Batch(pictures, torch.from_numpy(np.stack(weights)).float()[:, None])
+    side = size // VAE_CONFIG.downscale
+    noise = torch.randn(count, VAE_CONFIG.z_channels, side, side, generator=torch.Generator().manual_seed(step))
+    return Batch(pictures, torch.from_numpy(np.stack(weights)).float()[:, None], noise)
 
 
 def _corner(owners: np.ndarray, size: int, rng: np.random.Generator) -> tuple[int, int]:
@@ -90,7 +93,8 @@ def train(runs: Runs, steps: int, peak: float = 1e-3) -> None:
     ema, first = copy_of(vae), 0
     if state := load(runs.autoencoder):
         vae.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:  # a checkpoint of `restore` has none
+            optimizer.load_state_dict(state["optimizer"])
         ema, first = state["ema"], state["step"]
 
     # not compiled: torch 2.13's compiled bfloat16 backward for CPUs lets no gradient past the first block
@@ -112,10 +116,8 @@ def train(runs: Runs, steps: int, peak: float = 1e-3) -> None:
         for step in counted(first, steps):
             batch, ahead = ahead.result(), pool.submit(fetch, step + 1)
             optimizer.param_groups[0]["lr"] = learning_rate(step, steps, peak)
-            side = batch.pictures.shape[-1] // VAE_CONFIG.downscale
-            noise = torch.randn(len(batch.pictures), VAE_CONFIG.z_channels, side, side)
             pictures = batch.pictures.contiguous(memory_format=torch.channels_last)
-            loss = forward(pictures, batch.weights, noise)
+            loss = forward(pictures, batch.weights, batch.noise)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
             optimizer.step()

@@ -15,6 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from models.toybox.cells import CellReader, cell_loss, labels_of
 from models.toybox.config import VAE_CONFIG, Runs, model_config
 from models.toybox.data import Pictures, open_dataset
 from models.toybox.tokenizer import WordTokenizer
@@ -32,6 +33,7 @@ from models.toybox.training import (
 from models.toybox.world import Person, Thing, augmented_caption, scene_of
 from webui.diffusion.denoiser import q_sample_vp, training_target
 from webui.diffusion.schedules import NoiseSchedule
+from webui.nn.taps import Taps
 from webui.nn.text import build_text
 from webui.nn.unet import UNet
 from webui.nn.vae import VAE
@@ -39,6 +41,9 @@ from webui.nn.vae import VAE
 BATCH = 32
 SNR_CAP = 5.0
 EMA_DECAY = 0.999
+CELL_WEIGHT = 0.03
+MIDDLE = "middle_block.2"
+"""Where the cells are read: the last layer at the coarsest level, before the decoder."""
 
 
 @dataclass(frozen=True)
@@ -57,18 +62,25 @@ class Latents:
 
 
 class Diffusion(nn.Module):
-    """The two networks that are trained together."""
+    """The two networks that are trained together, and the layer that reads the middle of the U-Net."""
 
     def __init__(self) -> None:
         super().__init__()
         config = model_config()
         self.unet = channels_last(UNet(config.unet))
         self.text = build_text(config.texts[0])
+        self.reader = CellReader(config.unet.widths[-1])
 
-    def forward(self, x: Tensor, timesteps: Tensor, ids: Tensor) -> Tensor:
-        """x: (b c h w), timesteps: (b,), ids: (b n) -> v (b c h w)."""
-        v: Tensor = self.unet(x, timesteps, self.text(ids).hidden)
-        return v
+    def forward(self, x: Tensor, timesteps: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """x: (b c h w), timesteps: (b,), ids: (b n) -> v (b c h w), logits of the cells (b answers h w)."""
+        seen: list[Tensor] = []
+
+        def keep(state: Tensor) -> Tensor:
+            seen.append(state)
+            return state
+
+        v: Tensor = self.unet(x, timesteps, self.text(ids).hidden, taps=Taps(blocks={MIDDLE: keep}))
+        return v, self.reader(seen[0])
 
 
 @torch.no_grad()
@@ -106,12 +118,13 @@ def spread_timesteps(count: int, steps: int, generator: torch.Generator) -> Tens
 
 @dataclass(frozen=True)
 class Batch:
-    """latents, eps: (b 4 h w); timesteps: (b,); ids: (b n)."""
+    """latents, eps: (b 4 h w); timesteps: (b,); ids: (b n); cells: (b questions h w)."""
 
     latents: Tensor
     eps: Tensor
     timesteps: Tensor
     ids: Tensor
+    cells: Tensor
 
 
 @dataclass(frozen=True)
@@ -142,20 +155,22 @@ def mixture(count: int, things: float, people: float) -> Mixture:
     return Mixture(count, ((torch.tensor(alone[Thing]), things), (torch.tensor(alone[Person]), people)))
 
 
-def sample_batch(latents: Latents, tokenizer: WordTokenizer, scenes: Mixture, step: int) -> Batch:
+def sample_batch(latents: Latents, data: Pictures, tokenizer: WordTokenizer, scenes: Mixture, step: int) -> Batch:
     """The batch of a step: scenes, captions written anew, noise and timesteps, all from the step's number."""
     generator, rng = torch.Generator().manual_seed(step), random.Random(step)
     indices = scenes.choose(generator)
     noise, eps = torch.randn(2, BATCH, *latents.mean.shape[1:], generator=generator)
     ids = [tokenizer.encode(augmented_caption(scene_of(seed), rng)) for seed in indices.tolist()]
     timesteps = spread_timesteps(BATCH, 1000, generator)
-    return Batch(latents.sample(indices, noise), eps, timesteps, torch.tensor(ids))
+    cells = labels_of(indices.tolist(), data.owners)
+    return Batch(latents.sample(indices, noise), eps, timesteps, torch.tensor(ids), cells)
 
 
 def train(runs: Runs, steps: int, peak: float, things: float, people: float) -> None:
     """Trains to `steps`, going on from the run's checkpoint where there is one."""
     torch.manual_seed(0)
     latents, tokenizer, model = open_latents(runs.latents), WordTokenizer.of_the_world(), Diffusion()
+    data = open_dataset(runs.data)
     log.info("%d parameters, latents %s", sum(p.numel() for p in model.parameters()), tuple(latents.mean.shape))
     alphas_cumprod = NoiseSchedule(model_config().schedule).alphas_cumprod.float()
     optimizer = torch.optim.AdamW(model.parameters(), peak, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
@@ -163,35 +178,39 @@ def train(runs: Runs, steps: int, peak: float, things: float, people: float) -> 
         model.text.load_state_dict(taught)
     ema, first, scenes = copy_of(model), 0, mixture(len(latents.mean), things, people)
     if state := load(runs.diffusion):
-        model.load_state_dict(state["model"])
-        if "optimizer" in state:  # a checkpoint of `restore` has none
+        # a checkpoint of `restore` has neither the reader nor an optimizer
+        model.load_state_dict(model.state_dict() | state["model"])
+        if "optimizer" in state:
             optimizer.load_state_dict(state["optimizer"])
-        ema, first = state["ema"], state["step"]
+        ema, first = copy_of(model) | state["ema"], state["step"]
 
-    def loss_of(x: Tensor, timesteps: Tensor, ids: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    def losses_of(x: Tensor, batch: Batch, target: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
+        """The simplified loss, and that of the cells."""
         with torch.autocast("cpu", torch.bfloat16), PlainAttention():
-            v = model(x, timesteps, ids)
-        return (weights * (v.float() - target).square().mean((1, 2, 3))).mean()
+            v, logits = model(x, batch.timesteps.float(), batch.ids)
+        simple = (weights * (v.float() - target).square().mean((1, 2, 3))).mean()
+        return simple, cell_loss(logits, batch.cells)
 
-    mean = 0.0
+    mean = mean_cells = 0.0
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(sample_batch, latents, tokenizer, scenes, first)
+        ahead = pool.submit(sample_batch, latents, data, tokenizer, scenes, first)
         for step in counted(first, steps):
-            batch, ahead = ahead.result(), pool.submit(sample_batch, latents, tokenizer, scenes, step + 1)
+            batch, ahead = ahead.result(), pool.submit(sample_batch, latents, data, tokenizer, scenes, step + 1)
             optimizer.param_groups[0]["lr"] = learning_rate(step, steps, peak)
             alpha_bar = alphas_cumprod[batch.timesteps]
             level = alpha_bar[:, None, None, None]
             x = q_sample_vp(batch.latents, level, batch.eps).contiguous(memory_format=torch.channels_last)
             target = training_target("v", batch.latents, level, batch.eps)
-            loss = loss_of(x, batch.timesteps.float(), batch.ids, target, loss_weights(alpha_bar))
-            loss.backward()
+            loss, cells = losses_of(x, batch, target, loss_weights(alpha_bar))
+            (loss + CELL_WEIGHT * cells).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
             optimizer.zero_grad()
             ema_update(ema, model, step, EMA_DECAY)
-            mean += (loss.item() - mean) * (0.01 if step - first > 100 else 0.1)
+            weight = 0.01 if step - first > 100 else 0.1
+            mean, mean_cells = mean + (loss.item() - mean) * weight, mean_cells + (cells.item() - mean_cells) * weight
             if (step + 1) % 100 == 0:
-                log.info("step %d: loss %.4f", step + 1, mean)
+                log.info("step %d: loss %.4f, of the cells %.3f", step + 1, mean, mean_cells)
             if (step + 1) % 100 == 0 or step + 1 == steps:
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema, "step": step + 1}
                 save(runs.diffusion, state)

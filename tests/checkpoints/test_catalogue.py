@@ -27,6 +27,7 @@ def test_models_are_listed_by_name_with_what_their_header_says(models):
     first, second = Catalogue(models).list()
     assert (first.name, first.file, first.family, first.native_size) == ("Tiny", "Tiny.safetensors", "sd1", 64)
     assert (first.hint, first.examples, first.error) == ("A tiny model of noise.", ("a red ball",), "")
+    assert first.settings == {"cfg_scale": 5.5}
     assert first.bytes == (models / "Stable-diffusion" / "Tiny.safetensors").stat().st_size
     assert (second.name, second.file, second.family) == ("xl/big one", "xl/big one.safetensors", "sdxl")
 

@@ -89,4 +89,3 @@ class Studio:
     def service(self, id: str, name: str) -> Any:
         """Something that the code of an active extension holds."""
         return getattr(self.engine.extensions.host.activate(id).module, name)
-

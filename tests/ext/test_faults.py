@@ -158,17 +158,42 @@ CHANGES = {
     "sys.path": "sys.path.insert(0, '/nowhere')",
     "gradient mode": "torch.set_grad_enabled(False)",
 }
+PLACES = ("prepare_job(job)", "on_image(img)", "job_done(job, error)")
+"""Before, within and after the drawing."""
+FORGOTTEN = ("gradient mode", "on_image(img)")
+"""Drawing happens in torch's inference mode, whose end takes the gradient mode set within along."""
+LASTING = [(what, place) for what in CHANGES for place in PLACES if (what, place) != FORGOTTEN]
 
 
-@pytest.mark.parametrize(("what", "change"), CHANGES.items(), ids=CHANGES.keys())
+@pytest.mark.parametrize(("what", "place"), LASTING)
 def test_a_change_of_the_process_is_put_back_named_and_followed_by_a_restart(
-    studio: Studio, what: str, change: str
+    studio: Studio, what: str, place: str
 ) -> None:
     plain = studio.draw()
-    studio.add("changer", f"import sys\nimport torch\n\ndef on_image(img):\n    {change}", "on_image")
+    hook = place.partition("(")[0]
+    studio.add("changer", f"import sys\nimport torch\n\ndef {place}:\n    {CHANGES[what]}", hook)
     studio.run_any()
     (reason,) = studio.restarts
     assert what in reason
+    assert '"changer"' in reason
+    survives(studio, "changer", plain)
+
+
+def test_a_gradient_mode_set_while_drawing_ends_with_the_drawing(studio: Studio) -> None:
+    plain = studio.draw()
+    what, place = FORGOTTEN
+    studio.add("changer", f"import torch\n\ndef {place}:\n    {CHANGES[what]}", "on_image")
+    assert studio.draw() == plain
+    assert torch.is_grad_enabled()
+    assert studio.restarts == []
+    survives(studio, "changer", plain)
+
+
+def test_a_patch_of_torch_that_fails_its_own_job_is_put_back_too(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("changer", "import torch\n\ndef before_step(s):\n    torch.nn.functional.silu = None", "before_step")
+    studio.failure()
+    (reason,) = studio.restarts
     assert '"changer"' in reason
     survives(studio, "changer", plain)
 

@@ -32,7 +32,7 @@ def before_step(s):
     wish = s.p.job.request.prompt
     if wish == "kill": os.kill(os.getpid(), 9)
     if wish == "hang": time.sleep(3600)
-    if wish == "patch": __import__("torch").nn.functional.silu = lambda x: x
+    if wish == "patch": __import__("torch").nn.functional.silu = lambda x, inplace=False: x
 
 def job_done(job, error):
     with open(log, "a") as file: file.write(f"{{job.id}} {{type(error).__name__}}\\n")
@@ -102,7 +102,7 @@ def process(tiny_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 def picture() -> bytes:
     data = io.BytesIO()
-    Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)).save(data, "PNG")
+    Image.fromarray(np.arange(192, dtype=np.uint8).reshape(8, 8, 3)).save(data, "PNG")
     return data.getvalue()
 
 
@@ -140,8 +140,8 @@ def test_a_map_is_made_while_a_long_job_of_somebody_else_runs(process: Process) 
     process.submit("long", steps=1000)
     process.until(Progress)
     answer, frames = process.engine.ask("preprocess", *question("negative")).result(60)
-    assert answer.sizes == ((4, 4),)
-    assert frames[0] == bytes(255 - value for value in range(48))
+    assert answer.sizes == ((8, 8),)
+    assert frames[0] == bytes(255 - value for value in range(192))
     assert process.engine._job is not None
     process.engine.cancel("long", "interrupt")
     assert process.until(Done, Failed)[0].interrupted

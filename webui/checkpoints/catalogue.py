@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from webui.checkpoints.detect import detect_config, read_sidecar
 from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
@@ -124,8 +125,7 @@ def describe(path: Path, name: str, file: str, size: int) -> ModelInfo:
         config = detect_config(header, read_sidecar(path))
     except AtelierError as error:
         return plain.model_copy(update={"error": str(error)})
-    hint, examples = _about(header)
-    update = {"family": config.family, "native_size": config.native_size, "hint": hint, "examples": examples}
+    update = {"family": config.family, "native_size": config.native_size, **_about(header)}
     return plain.model_copy(update=update)
 
 
@@ -157,17 +157,22 @@ def _has_hash(info: ModelInfo, start: str) -> bool:
     return info.sha256 is not None and len(start) >= 6 and info.sha256.startswith(start.lower())
 
 
-def _about(header: Header) -> tuple[str, tuple[str, ...]]:
-    """Hint and examples of a header, whatever else stands there."""
+def _about(header: Header) -> dict[str, Any]:
+    """Hint, examples and settings of a header, whatever else stands there."""
     try:
         about = header.json(ABOUT_KEY)
     except ModelError:
         about = None
     if not isinstance(about, dict):
-        return "", ()
-    examples = about.get("examples")
+        return {}
+    examples, settings = about.get("examples"), about.get("settings")
     listed = examples if isinstance(examples, list) else []
-    return str(about.get("hint") or ""), tuple(text for text in listed if isinstance(text, str))
+    named = settings if isinstance(settings, dict) else {}
+    return {
+        "hint": str(about.get("hint") or ""),
+        "examples": tuple(text for text in listed if isinstance(text, str)),
+        "settings": {name: value for name, value in named.items() if type(value) in (int, float, str)},
+    }
 
 
 def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:

@@ -83,7 +83,10 @@ class JobView(BaseModel):
 
 
 class ModelInfo(BaseModel):
-    """A checkpoint as the page lists it. `error` says why it cannot be used."""
+    """A checkpoint as the page lists it. `error` says why it cannot be used.
+
+    settings: values of request fields that suit it; they come with its example prompts.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     name: str
@@ -94,6 +97,7 @@ class ModelInfo(BaseModel):
     sha256: str | None = None
     hint: str = ""
     examples: tuple[str, ...] = ()
+    settings: dict[str, int | float | str] = {}
     error: str = ""
 
     @property

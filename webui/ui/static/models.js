@@ -34,17 +34,18 @@ atelier.models = (() => {
     const part = (name) => atelier.find(`#a-hint .a-${name}`);
     part("hint-text").textContent = model.hint || "";
     part("hint-problem").textContent = model.error || "";
-    part("examples").replaceChildren(...model.examples.map(example));
+    part("examples").replaceChildren(...model.examples.map((prompt) => example(prompt, model.settings)));
     atelier.find("#a-hint").hidden = false;
     for (const input of document.querySelectorAll("[id$='-width'] input, [id$='-height'] input")) {
       input.placeholder = input.closest("[id^='txt2img']") ? `auto (${model.native_size})` : "auto";
     }
   }
 
-  function example(prompt) {
+  /** A prompt to click; the settings that suit the model come with it. */
+  function example(prompt, settings) {
     const use = () => {
       const tab = atelier.form.forms[atelier.tabs.current()] ? atelier.tabs.current() : "txt2img";
-      atelier.form.fill(tab, { prompt });
+      atelier.form.fill(tab, { ...settings, prompt });
       atelier.tabs.open(tab);
     };
     return atelier.el("button", { class: "a-chip a-example", title: "Use this prompt", onclick: use }, prompt);
