@@ -12,7 +12,7 @@ from tests.browser.window import Window
 
 pytestmark = pytest.mark.browser
 
-TABS = ("txt2img", "img2img", "inpaint", "gallery")
+TABS = ("txt2img", "img2img", "inpaint", "gallery", "extensions")
 
 
 def test_the_gallery_shows_pictures_of_all_windows_and_the_viewer_walks_through_them(
@@ -49,8 +49,10 @@ def test_no_tab_is_wider_than_the_window_and_generate_is_in_sight(
     window = Window.open(context.new_page())
     for tab in TABS:
         window.tab(tab)
+        if tab == "extensions":
+            window.page.locator(".a-ext").first.wait_for()
         assert window.evaluate("document.scrollingElement.scrollWidth") <= width, tab
-        if tab != "gallery":
+        if tab not in ("gallery", "extensions"):
             expect(window.page.locator(f"#{tab}-generate")).to_be_in_viewport(ratio=1)
     context.close()
 

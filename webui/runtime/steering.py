@@ -108,7 +108,8 @@ def describe_model(model: ControlModel) -> dict[str, Any]:
 
 def describe_preprocessor(manifest: Manifest, spec: PreprocessorSpec) -> dict[str, Any]:
     """A preprocessor as lists show it."""
-    told = spec.model_dump(mode="json", include={"id", "label", "group", "kind", "resolution", "params", "help"})
+    named = {"id", "label", "group", "kind", "resolution", "params", "help", "alone"}
+    told = spec.model_dump(mode="json", include=named)
     return told | {"extension": manifest.id, "models": list(spec.models)}
 
 

@@ -25,17 +25,18 @@ atelier.extensions = (() => {
     lock.hidden = !locked;
     lock.textContent = locked;
     atelier.find("#a-extensions-install").hidden = Boolean(locked);
-    const own = extensions.filter((item) => !item.bundled);
-    const bundled = extensions.filter((item) => item.bundled);
+    const sorted = [...extensions].sort((one, other) => one.name.localeCompare(other.name));
+    const own = sorted.filter((item) => !item.bundled);
+    const bundled = sorted.filter((item) => item.bundled);
     const group = (title, items) => (items.length ? [el("h3", { class: "a-group" }, title), ...items.map((item) => card(item, Boolean(locked)))] : []);
     list.replaceChildren(...group("Installed by you", own), ...group("Part of Atelier", bundled));
   }
 
   function card(item, locked) {
     const state = el("span", { class: `a-badge a-is-${item.state}` }, WORDS[item.state] ?? item.state);
-    const head = el("div", { class: "a-ext-head" }, el("strong", {}, item.name), el("span", { class: "a-soft" }, item.version), state, ...(locked ? [] : buttons(item)));
+    const head = el("div", { class: "a-ext-head" }, el("strong", {}, item.name), el("span", { class: "a-soft" }, item.version), state, locked ? null : el("div", { class: "a-ext-acts" }, ...buttons(item)));
     const reason = item.reason ? el("p", { class: "a-problem" }, item.reason) : null;
-    return el("article", { class: "a-ext", "data-id": item.id }, head, el("p", {}, item.description), reason, facts(item), settings(item, locked));
+    return el("article", { class: "a-ext", "data-id": item.id }, head, el("p", {}, item.description), reason, facts(item), files(item), settings(item, locked));
   }
 
   function buttons(item) {
@@ -55,23 +56,34 @@ atelier.extensions = (() => {
     const spent = new Map(seconds);
     const hooks = item.hooks.map((hook) => (spent.has(hook) ? `${hook} ${took(spent.get(hook))}` : hook));
     const lines = [
-      ["Preprocessors", item.preprocessors.map((made) => made.label).join(", ")],
+      ["Preprocessors", item.preprocessors.map((made) => made.label).join(" · ")],
       ["Hooks", hooks.join(", ")],
       ["Load time", item.load_seconds == null ? "" : took(item.load_seconds)],
       ["Wants", item.permissions.join(", ")],
-      ["Model files", item.models.map((model) => `${model.file} (${[size(model.bytes), model.license, model.there ? "here" : "not here"].filter(Boolean).join(", ")})`).join("; ")],
-      ["Licence", item.license],
-      ["By", item.authors.join(", ")],
+      ["Licence", item.bundled ? "" : item.license],
+      ["By", item.bundled ? "" : item.authors.join(", ")],
     ].filter(([, value]) => value);
     return el("dl", { class: "a-facts" }, ...lines.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)]));
   }
+
+  /** The model files that it can use, and what fetches those that are not here. */
+  function files(item) {
+    if (!item.models.length) return null;
+    const { details, body, mark } = atelier.knobs.fold("Model files", item.models.some((model) => model.running));
+    const here = item.models.filter((model) => model.there);
+    mark(`${here.length} of ${item.models.length} here`);
+    const there = (model) => el("div", { class: "a-wanted a-soft" }, `Here: ${naming(model)}`);
+    body.append(...item.models.map((model) => (model.there ? there(model) : wanted(item.id, [model], open))));
+    return details;
+  }
+
+  const naming = (model) => [model.file, size(model.bytes), model.license].filter(Boolean).join(", ");
 
   const size = (bytes) => (bytes ? `${Math.ceil(bytes / 1e6)} MB` : "");
 
   /** What says which files are missing and fetches them when it is pressed; `done` is called when they are there. */
   function wanted(id, models, done) {
-    const names = models.map((model) => [model.file, size(model.bytes), model.license].filter(Boolean).join(", ")).join("; ");
-    const words = el("span", { class: "a-soft" }, `Model file not here yet: ${names}`);
+    const words = el("span", { class: "a-soft" }, `Model file not here yet: ${models.map(naming).join("; ")}`);
     const button = el("button", { type: "button", class: "a-chip", onclick: begin }, "Fetch");
     const box = el("div", { class: "a-wanted" }, words, button);
 

@@ -142,8 +142,17 @@ atelier.unit = (() => {
     const refresh = el("button", { type: "button", class: "a-plain a-reload", title: "Look for new models", "aria-label": "Look for new models", onclick: given.reload }, "⟳");
     select.querySelector(".a-knob-head").append(refresh);
     const chosen = about.models.find((item) => item.name === unit.model);
+    const hint = missing(given, listed);
     if (chosen?.error) select.append(el("small", { class: "a-problem" }, chosen.error));
+    else if (hint && !unit.model) select.append(el("small", { class: "a-soft" }, hint));
     return select;
+  }
+
+  /** What a unit without a model is told where there is none to choose, or none is needed. */
+  function missing({ unit, about }, listed) {
+    if (about.preprocessors.find((item) => item.id === unit.preprocessor)?.alone) return "Acts without a model.";
+    if (listed.length) return "";
+    return about.models.length ? "No model is named for this type; All shows every one." : "No model here yet: put one into models/ControlNet, then press ⟳.";
   }
 
   /** The preprocessor's own parameters, and the resolution where it has one. */
