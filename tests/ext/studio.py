@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
 from tests.ext.folders import write_extension
+from webui.engine.answers import Ask
 from webui.engine.engine import Engine
 from webui.engine.extensions import Folders
 from webui.engine.models import Models
 from webui.ext.state import ExtState
-from webui.schema.events import Done, Event, ExtensionTimes, Failed, ImageReady, Note
+from webui.schema.asks import Answer
+from webui.schema.events import Done, Event, ExtensionTimes, Failed, ImageReady, Note, Progress
 from webui.schema.requests import Request, Txt2Img
 
 PLAIN = {"model": "tiny", "prompt": "a red ball", "seed": 5, "subseed": 0, "width": 64, "height": 48, "steps": 3}
@@ -18,7 +25,7 @@ PLAIN = {"model": "tiny", "prompt": "a red ball", "seed": 5, "subseed": 0, "widt
 
 class Studio:
     """Draws; remembers the events of the last job. models: kept from test to test. restarts: why the engine process
-    would have ended."""
+    would have ended. on_progress: called in the middle of a job."""
 
     def __init__(self, models: Models, home: Path) -> None:
         self.folder, self.data = home / "extensions", home / "data"
@@ -28,6 +35,7 @@ class Studio:
         self.restarts: list[str] = []
         self.events: list[Event] = []
         self.blobs: list[bytes] = []
+        self.on_progress: Callable[[], Any] = lambda: None
         self.engine = Engine(
             models.catalogue.models_dir, models.placement, folders=Folders((self.folder,), self.data),
             restart=self.restarts.append,
@@ -52,11 +60,24 @@ class Studio:
 
         def emit(event: Event, blob: bytes | None) -> None:
             self.events.append(event)
+            if isinstance(event, Progress):
+                self.on_progress()
             if isinstance(event, ImageReady) and blob is not None:
                 self.blobs.append(blob)
 
         self.engine.run("job", request, images or {}, emit)
         return self.events[-1]
+
+    def ask(self, preprocessor: str) -> list[Answer]:
+        """Ask for the map of a small picture; the list holds the answer once it is there."""
+        data, answers = io.BytesIO(), list[Answer]()
+        Image.new("RGB", (16, 16)).save(data, "PNG")
+        sha256 = hashlib.sha256(data.getvalue()).hexdigest()
+        body = {"unit": {"preprocessor": preprocessor}, "image": {"sha256": sha256}}
+        self.engine.ask(
+            Ask("preprocess", body, {sha256: data.getvalue()}, lambda answer, frames: answers.append(answer))
+        )
+        return answers
 
     def draw(self, **fields: Any) -> list[bytes]:
         """The pixels of each picture of a job that must end well."""

@@ -198,6 +198,43 @@ def test_a_patch_of_torch_that_fails_its_own_job_is_put_back_too(studio: Studio)
     survives(studio, "changer", plain)
 
 
+MAPPER = """
+import torch
+
+def negative(image):
+    {change}
+    return 255 - image
+"""
+NEGATIVE = '[[preprocessor]]\nid = "negative"\nentry = "main:negative"\nresolution = false'
+
+
+@pytest.mark.parametrize("change", ["pass", "torch.set_grad_enabled(True)"])
+def test_a_map_made_in_the_middle_of_a_plain_job_leaves_nothing_behind(studio: Studio, change: str) -> None:
+    plain, answers = studio.draw(), []
+    studio.add("mapper", MAPPER.format(change=change), tables=NEGATIVE)
+    studio.on_progress = lambda: answers.append(studio.ask("negative"))
+    assert studio.draw() == plain
+    assert [[answer.error for answer in each] for each in answers] == [[None]] * 3
+    assert torch.is_grad_enabled()
+    assert (studio.restarts, studio.notes) == ([], [])
+    studio.on_progress = lambda: None
+    survives(studio, "mapper", plain)
+
+
+def test_what_a_map_leaves_behind_is_not_laid_at_the_door_of_the_job_it_was_made_in(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("mapper", MAPPER.format(change="torch.set_default_dtype(torch.float16)"), tables=NEGATIVE)
+    studio.add("innocent", "def on_image(img):\n    pass", "on_image")
+    studio.on_progress = lambda: studio.ask("negative")
+    studio.run_any(steps=1)
+    studio.on_progress = lambda: None
+    (reason,) = studio.restarts
+    assert '"innocent" or "mapper"' in reason
+    assert [report.state for report in studio.engine.extensions.host.report()].count("failed") == 0
+    studio.off("innocent")
+    survives(studio, "mapper", plain)
+
+
 def test_global_random_states_are_put_back_and_never_mattered(studio: Studio) -> None:
     plain = studio.draw()
     states = random.getstate(), torch.get_rng_state(), np.random.get_state()[1].copy()  # type: ignore[index]

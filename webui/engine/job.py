@@ -49,13 +49,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a job runs in. between: called between two calls into the model, for questions that wait."""
+    """What a job runs in. between: called between two calls into the model, for questions that wait; the extensions
+    that answered."""
 
     models: Models
     extensions: Extensions
     emit: Emit
     watch: Watch
-    between: Callable[[Guarding], Any]
+    between: Callable[[Guarding], Sequence[str]]
 
 
 class Job:
@@ -76,6 +77,7 @@ class Job:
         self._units: JobUnits | None = None
         self._tracker = Tracker(request)
         self._notes: set[str] = set()
+        self._asked: set[str] = set()
         self._decoded: dict[str, Image] = {}
         self._extras: dict[int, list[tuple[str, Tensor]]] = {}
         self.guard = Guarding(around.models, around.extensions.host)
@@ -100,8 +102,9 @@ class Job:
 
     @property
     def suspects(self) -> list[str]:
-        """The extensions whose code ran in this job."""
-        return list(self._session.seconds()) if self._session is not None else []
+        """The extensions whose code ran in this job, or answered a question meanwhile."""
+        hooked = self._session.seconds() if self._session is not None else {}
+        return [*hooked, *self._asked]
 
     def _prepare(self) -> None:
         """The extensions that take part, and what they make of the request."""
@@ -268,7 +271,7 @@ class Job:
             return call()
         finally:
             self._around.watch(kind, time.monotonic() - begun)
-            self._around.between(self.guard)
+            self._asked.update(self._around.between(self.guard))
 
     def _tell(self, items: Sequence[Denoise], answers: Sequence[Any]) -> None:
         """Progress after every call, a preview now and then."""

@@ -92,12 +92,16 @@ class Probe:
 
 
 def probes() -> tuple[Probe, ...]:
-    """The settings that code in one job could leave for the next."""
+    """The settings that code in one job could leave for the next.
+
+    Not the gradient mode while in inference mode: that hides it, and takes along what is set within when it ends.
+    """
+    mode = Probe("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled)
     return (
+        *(() if torch.is_inference_mode_enabled() else (mode,)),
         Probe("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
         Probe("torch's default device", _default_device, torch.set_default_device),
         Probe("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
-        Probe("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled),
         Probe(
             "torch's deterministic mode", torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms
         ),
