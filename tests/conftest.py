@@ -2,13 +2,20 @@
 
 Browser tests come last: Playwright keeps an event loop running in the thread of the tests until the session ends, and
 no test after it could use asyncio there. The quick tests have spoken by then, too.
+
+Ctrl-C works in the tests' programs, also where the tests run in the background of a shell, which takes it away.
 """
+
+import signal
 
 import pytest
 from hypothesis import settings
 
 settings.register_profile("atelier", deadline=None)
 settings.load_profile("atelier")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
