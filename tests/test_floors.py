@@ -27,8 +27,8 @@ FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 ENGINE_WITHOUT_TORCH = {"interface", "client", "questions", "wire", "watchdog"}
 # What the web process may use of extensions: their code never runs there.
 EXT_WITHOUT_TORCH = {
-    "bundled", "check", "command", "discover", "hooks", "install", "manifest", "order", "params", "report", "state",
-    "sync", "weights",
+    "bundled", "check", "command", "discover", "hooks", "install", "manifest", "needs", "order", "params", "report",
+    "state", "sync", "weights",
 }  # fmt: skip
 # Parts that may import a library; every other library but these is free for all.
 HOMES = {

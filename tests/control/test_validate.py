@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from webui.control.validate import Known, KnownPreprocessor, check_units
 from webui.nn.config import SD15, SDXL, ModelConfig
 from webui.nn.controlnet import ControlNet, ControlNetConfig
 from webui.schema.control import ControlUnit
-from webui.schema.errors import BadRequest
+from webui.schema.errors import BadRequest, NotFound
 from webui.schema.images import ImageRef
 from webui.schema.requests import Img2Img, Txt2Img
 
@@ -28,6 +29,10 @@ def no_parameters(given: dict[str, object]) -> dict[str, object]:
     return {}
 
 
+def nothing_is_there(params: Mapping[str, object]) -> None:
+    raise NotFound("Depth needs net.bin.", "Put it there.")
+
+
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     models = tmp_path_factory.mktemp("models")
@@ -38,6 +43,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     write(folder / "own.safetensors", {"mine": torch.ones(1)})
     (folder / "broken.safetensors").write_bytes(b"\x00" * 40)
     preprocessors = {"canny": KnownPreprocessor("Canny", "edges", check=no_parameters),
+                     "depth": KnownPreprocessor("Depth", "depth", require=nothing_is_there),
                      "reference_only": KnownPreprocessor("Reference", "image", alone=True)}  # fmt: skip
     return Known(ControlCatalogue(models), preprocessors)
 
@@ -61,6 +67,7 @@ def test_a_unit_that_can_act_passes(known):
         ({"model": "own"}, "no control model that is known"),
         ({"preprocessor": "cunny"}, "preprocessor: there is no 'cunny'"),
         ({"preprocessor": "canny", "params": {"lo": 1}}, "no parameter 'lo'"),
+        ({"preprocessor": "depth"}, "preprocessor: Depth needs net.bin. Put it there."),
         ({"params": {"low": 1}}, "none has no parameter 'low'"),
         ({"hr_option": "High res only"}, "hires-fix option"),
         ({"model": "control_inpaint"}, "mask: an inpaint model needs one"),

@@ -176,3 +176,25 @@ def test_a_manifest_that_changes_is_read_again(runtime: Runtime, house: House) -
     write_extension(house.root / "extensions" / "sketch", SKETCH.replace('"Lines"', '"Strokes"'))
     runtime.extensions.refresh()
     assert runtime.extensions.preprocessors["lines"][1].label == "Strokes"
+
+
+def test_a_preprocessor_without_its_model_file_refuses_job_and_preview_at_once(house: House) -> None:
+    model = '[[model]]\nid = "net"\nfile = "net.bin"\nrepository = "somebody/net"\n'
+    write_extension(
+        house.root / "extensions" / "sketch", SKETCH.replace("resolution = 512", 'models = ["net"]') + model
+    )
+    write_control_model(house.root / "models")
+    allow(house.root / "data", "sketch")
+    runtime = house.open({"extensions_dirs": (house.root / "extensions",)})
+    place = house.root / "models" / "ControlNetPreprocessor"
+    told = f"Sketch needs net.bin, which is not in {place}."
+    with pytest.raises(BadRequest) as refused:
+        runtime.jobs.submit(txt2img(control=(unit(runtime),)), "local")
+    assert refused.value.message == f"Control unit 1, preprocessor: {told}"
+    assert "put it there yourself (from somebody/net)" in refused.value.cure
+    question = Preprocess(unit=unit(runtime), image=picture(runtime))
+    with pytest.raises(NotFound, match=r"needs net\.bin"):
+        runtime.questions.preprocess(question)
+    place.mkdir()
+    (place / "net.bin").touch()
+    assert finish(runtime, runtime.jobs.submit(txt2img(control=(unit(runtime),)), "local")).units

@@ -25,15 +25,19 @@ FAMILY_NAMES = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
 
 @dataclass(frozen=True)
 class KnownPreprocessor:
-    """A preprocessor as its manifest declares it. alone: it acts without a control model (reference_only).
+    """A preprocessor as its manifest declares it. alone: it acts without a control model (reference_only); picture:
+    whether its map follows from one.
 
     check: given parameters -> all of them, defaults filled in; raises BadRequest naming the one that is wrong.
+    require: all parameters; raises NotFound where a model file that it needs with them is missing.
     """
 
     label: str
     kind: str
     alone: bool = False
+    picture: bool = True
     check: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    require: Callable[[Mapping[str, Any]], None] = lambda _params: None
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ class Case:
 
 def _checked(case: Case) -> list[str]:
     preprocessor = _check_preprocessor(case)
-    _check_image(case)
+    _check_image(case, preprocessor)
     _check_pass(case)
     if preprocessor is not None and preprocessor.alone:
         return _notes(case)
@@ -118,13 +122,15 @@ def _check_preprocessor(case: Case) -> KnownPreprocessor | None:
             "preprocessor", f"there is no {unit.preprocessor!r}.", "Choose another, or enable the extension it is of."
         )
     try:
-        preprocessor.check(unit.params)
+        preprocessor.require(preprocessor.check(unit.params))
     except AtelierError as error:
         raise case.refuse("preprocessor", error.message, error.cure) from None
     return preprocessor
 
 
-def _check_image(case: Case) -> None:
+def _check_image(case: Case, preprocessor: KnownPreprocessor | None) -> None:
+    if preprocessor is not None and not preprocessor.picture:
+        return
     if case.unit.image is None and not isinstance(case.request, Img2Img):
         raise case.refuse("image", "there is none.", "Give the unit a picture, or switch it off.")
 

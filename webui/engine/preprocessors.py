@@ -15,11 +15,11 @@ from webui.control.geometry import Pixels
 from webui.ext.host import Host
 from webui.ext.manifest import Manifest
 from webui.ext.maps import PreprocessContext, make_map
+from webui.ext.needs import place_of
 from webui.ext.params import values_of
 from webui.ext.specs import PreprocessorSpec
 from webui.schema.errors import NotFound
 
-FOLDER = "ControlNetPreprocessor"
 KEPT = 4
 DEEPEST = 4
 """Preprocessors that may call each other one inside the other: more is a circle."""
@@ -51,7 +51,7 @@ class HostPreprocessors:
         self, host: Host, models_dir: Path, device: str, kept: Kept, check_cancel: Callable[[], None] = lambda: None
     ) -> None:
         self._host = host
-        self._folder = models_dir / FOLDER
+        self._models_dir = models_dir
         self._device = device
         self._kept = kept
         self._check_cancel = check_cancel
@@ -64,6 +64,10 @@ class HostPreprocessors:
     def alone(self, id: str) -> bool:
         """Whether units act by the hooks of its extension, without a control model."""
         return self._spec(id)[1].alone
+
+    def looks(self, id: str) -> bool:
+        """Whether its map follows from a picture; else from its parameters alone."""
+        return self._spec(id)[1].picture
 
     def at_resolution(self, id: str) -> bool:
         """Whether it is asked at the unit's resolution; else at the picture's own size."""
@@ -106,14 +110,4 @@ class HostPreprocessors:
         declared = next((model for model in manifest.models if model.id == id), None)
         if declared is None:
             raise NotFound(f'The extension "{manifest.id}" declares no model "{id}".')
-        path = self._folder / declared.file
-        parts = [path / part.file for part in declared.parts] or [path]
-        missing = [part for part in parts if not part.is_file()]
-        if missing:
-            names = ", ".join(part.name for part in missing)
-            source = declared.repository or declared.url
-            raise NotFound(
-                f"{manifest.name} needs {names}, which is not in {missing[0].parent}.",
-                f"Fetch it under Extensions, or put it there yourself{f' (from {source})' if source else ''}.",
-            )
-        return path
+        return place_of(manifest, declared, self._models_dir)

@@ -109,8 +109,9 @@ class ModelFile(Strict):
 
 class PreprocessorSpec(Strict):
     """A function that turns a picture into a map. resolution: whether it is asked at which, or the default one. kind
-    selects how its maps are resampled. models: ids of the files it needs. alone: units act by it through the hooks of
-    its extension, without a control model."""
+    selects how its maps are resampled. models: ids of the files it needs. uses: ids of preprocessors that it calls, or
+    of parameters that name one. alone: units act by it through the hooks of its extension, without a control model.
+    picture: whether the map follows from one; else the function is given black where the unit has none."""
 
     id: Word
     label: Line
@@ -120,7 +121,9 @@ class PreprocessorSpec(Strict):
     resolution: bool | Annotated[int, Field(ge=64, le=2048)] = True
     params: tuple[Param, ...] = Field((), alias="param")
     models: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
     alone: bool = False
+    picture: bool = True
     help: str = ""
 
     _fill = model_validator(mode="before")(_label)

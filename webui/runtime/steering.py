@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,6 +14,7 @@ from webui.checkpoints.detect import detect_config, read_sidecar
 from webui.checkpoints.header import read_header
 from webui.control.validate import FAMILY_NAMES, Known, KnownPreprocessor, check_units
 from webui.ext.manifest import Manifest, PreprocessorSpec
+from webui.ext.needs import require_models
 from webui.ext.params import values_of
 from webui.nn.config import ModelConfig
 from webui.runtime.extensions import Extensions
@@ -54,15 +56,26 @@ class Steering:
         return request.model_copy(update={"control": units, "ext": self.extensions.check(request.ext)}), notes
 
     def filled(self, unit: ControlUnit) -> ControlUnit:
-        """The unit with all parameters of its preprocessor. Raises BadRequest: it is not there, or a value is wrong."""
+        """The unit with all parameters of its preprocessor.
+
+        Raises:
+            BadRequest: it is not there, or a value is wrong. NotFound: a model file that it needs is missing.
+        """
         if unit.preprocessor not in (NO_PREPROCESSOR, *self.extensions.preprocessors):
             cure = "Choose another, or enable the extension it is of."
             raise BadRequest(f"There is no preprocessor {unit.preprocessor!r}.", cure)
-        return self._filled(unit)
+        whole = self._filled(unit)
+        self._require(whole.preprocessor, whole.params)
+        return whole
+
+    def looks(self, preprocessor: str) -> bool:
+        """Whether a map follows from a picture; else from parameters alone."""
+        found = self.extensions.preprocessors.get(preprocessor)
+        return found is None or found[1].picture
 
     def known(self) -> Known:
         """What units may name, for `check_units`."""
-        made = {id: _known(manifest, spec) for id, (manifest, spec) in self.extensions.preprocessors.items()}
+        made = {id: self._known(spec) for id, (_manifest, spec) in self.extensions.preprocessors.items()}
         others = any(manifest.adapters for manifest in self.extensions.ready if manifest.id != OWN_ADAPTERS)
         return Known(self.catalogue, made, others)
 
@@ -91,6 +104,15 @@ class Steering:
         path = self._checkpoints.path(name)
         return detect_config(read_header(path), read_sidecar(path))
 
+    def _known(self, spec: PreprocessorSpec) -> KnownPreprocessor:
+        check = functools.partial(values_of, spec.params)
+        require = functools.partial(self._require, spec.id)
+        return KnownPreprocessor(spec.label, spec.kind, spec.alone, spec.picture, check, require)
+
+    def _require(self, id: str, params: Mapping[str, Any]) -> None:
+        """Raises NotFound where a model file of the preprocessor is missing."""
+        require_models(id, params, self.extensions.preprocessors, self.catalogue.models_dir)
+
     def _filled(self, unit: ControlUnit) -> ControlUnit:
         found = self.extensions.preprocessors.get(unit.preprocessor)
         if found is None:
@@ -108,13 +130,9 @@ def describe_model(model: ControlModel) -> dict[str, Any]:
 
 def describe_preprocessor(manifest: Manifest, spec: PreprocessorSpec) -> dict[str, Any]:
     """A preprocessor as lists show it."""
-    named = {"id", "label", "group", "kind", "resolution", "params", "help", "alone"}
+    named = {"id", "label", "group", "kind", "resolution", "params", "help", "alone", "picture"}
     told = spec.model_dump(mode="json", include=named)
     return told | {"extension": manifest.id, "models": list(spec.models)}
-
-
-def _known(manifest: Manifest, spec: PreprocessorSpec) -> KnownPreprocessor:
-    return KnownPreprocessor(spec.label, spec.kind, spec.alone, functools.partial(values_of, spec.params))
 
 
 def _offer(preprocessors: list[str], models: list[ControlModel]) -> dict[str, Any]:
