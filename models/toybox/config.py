@@ -76,3 +76,21 @@ class Runs:
     def judge_data(self) -> Path:
         """The pictures that they learnt from."""
         return self.root / "judge-data"
+
+    @property
+    def depth(self) -> Path:
+        """Depth maps of the rendered pictures."""
+        return self.root / "depth.npy"
+
+    def control(self, kind: str) -> Path:
+        """Checkpoint of a control net."""
+        return self.root / f"control-{kind}.pt"
+
+    @property
+    def estimator_data(self) -> Path:
+        """Depths, joints and worn pictures, from which the estimators learn."""
+        return self.root / "estimator-data"
+
+    def estimator(self, name: str) -> Path:
+        """Checkpoint of the estimator called "depth" or "pose"."""
+        return self.root / f"{name}-estimator.pt"
