@@ -6,7 +6,7 @@ arXiv:2207.12598, eq. 6).
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,10 @@ from models.toybox.training import channels_last
 from webui.checkpoints.load import LoadedModel, load_checkpoint
 from webui.diffusion.denoiser import c_in, to_denoised
 from webui.diffusion.schedules import NoiseSchedule
+from webui.nn.taps import Controls
+
+Steer = Callable[[Tensor, Tensor, Tensor], Controls]
+"""Rows of the U-Net (2b c h w), cond before uncond, timesteps (2b,), context (2b n d) -> what is added to it."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +35,15 @@ class Model:
     schedule: NoiseSchedule
 
     @torch.inference_mode()
-    def draw(self, prompts: Sequence[str], seed: int = 0, steps: int = 20, cfg_scale: float = 4.0) -> Tensor:
-        """Pictures (b 3 h w) in -1..1."""
+    def draw(
+        self,
+        prompts: Sequence[str],
+        seed: int = 0,
+        steps: int = 20,
+        cfg_scale: float = 4.0,
+        steer: Steer | None = None,
+    ) -> Tensor:
+        """Pictures (b 3 h w) in -1..1. steer: gives the residuals of every call of the U-Net."""
         vae, config = self.loaded.vae, self.loaded.config
         side = config.native_size // vae.config.downscale
         noise = torch.randn(
@@ -45,7 +56,9 @@ class Model:
         for (sigma, following), time in zip(pairwise(sigmas), times, strict=True):
             rows = (x * c_in(sigma)).repeat(2, 1, 1, 1)
             with torch.autocast("cpu", torch.bfloat16):
-                output = self.loaded.unet(rows, torch.full((len(rows),), float(time)), context)
+                times_of_rows = torch.full((len(rows),), float(time))
+                controls = steer(rows, times_of_rows, context) if steer else None
+                output = self.loaded.unet(rows, times_of_rows, context, controls=controls)
             cond, uncond = output.float().chunk(2)
             denoised = to_denoised(config.prediction, uncond + cfg_scale * (cond - uncond), x, sigma)
             x = x + (x - denoised) / sigma * (following - sigma)
