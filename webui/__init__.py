@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from webui.engine.api import Pipeline as Pipeline
+    from webui.schema.control import ControlUnit as ControlUnit
     from webui.schema.requests import Img2Img as Img2Img
     from webui.schema.requests import Inpaint as Inpaint
     from webui.schema.requests import Txt2Img as Txt2Img
@@ -21,6 +22,7 @@ _HOMES = {
     "Txt2Img": "webui.schema.requests",
     "Img2Img": "webui.schema.requests",
     "Inpaint": "webui.schema.requests",
+    "ControlUnit": "webui.schema.control",
 }
 
 

@@ -22,8 +22,8 @@ from webui.images.infotext import PARAMETERS, texts_for
 from webui.images.read import read_image
 from webui.images.save import png_bytes, save_png
 from webui.schema.errors import AtelierError
-from webui.schema.events import Event, Failed, ImageReady, Note
-from webui.schema.requests import ImageRef, Img2Img, Request
+from webui.schema.events import Event, Failed, ImageReady, MapReady, Note, Prepared, UnitReport
+from webui.schema.requests import ImageRef, Img2Img, Request, parse_request
 from webui.schema.resolve import default_model, resolve
 from webui.schema.results import ModelInfo
 
@@ -52,10 +52,13 @@ class MadeImage:
 
 @dataclass(frozen=True)
 class Made:
-    """What a request gave."""
+    """What a request gave. maps: what each control unit's model saw, by the unit's number, from 1; reports: what the
+    units did, pass by pass."""
 
     images: tuple[MadeImage, ...]
     notes: tuple[str, ...] = ()
+    maps: Mapping[int, Image.Image] = field(default_factory=dict)
+    reports: tuple[UnitReport, ...] = ()
 
 
 @dataclass
@@ -66,17 +69,35 @@ class _Collector:
     model: ModelInfo
     images: list[MadeImage] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    maps: dict[int, Image.Image] = field(default_factory=dict)
+    reports: list[UnitReport] = field(default_factory=list)
     error: AtelierError | None = None
 
     def __call__(self, event: Event, blob: bytes | None) -> None:
-        if isinstance(event, ImageReady) and blob is not None:
-            image = Image.frombytes("RGB", (event.width, event.height), blob)
-            texts = texts_for(self.request, self.model, event.seed, event.subseed, event.infotext)
-            self.images.append(MadeImage(image, event.seed, texts))
-        elif isinstance(event, Note):
-            self.notes.append(event.message)
-        elif isinstance(event, Failed):
-            self.error = AtelierError.from_json(event.error)
+        match event:
+            case ImageReady():
+                image = _picture(event, blob)
+                texts = texts_for(self.request, self.model, event.seed, event.subseed, event.infotext)
+                self.images.append(MadeImage(image, event.seed, texts))
+            case MapReady():
+                self.maps[event.unit] = _picture(event, blob)
+            case UnitReport():
+                self.reports.append(event)
+            case Note():
+                self.notes.append(event.message)
+            case Prepared():
+                self.request = parse_request(event.request)
+            case Failed():
+                self.error = AtelierError.from_json(event.error)
+
+    @property
+    def made(self) -> Made:
+        """All that came."""
+        return Made(tuple(self.images), tuple(self.notes), self.maps, tuple(self.reports))
+
+
+def _picture(event: ImageReady | MapReady, blob: bytes | None) -> Image.Image:
+    return Image.frombytes("RGB", (event.width, event.height), blob or b"")
 
 
 class Pipeline:
@@ -115,7 +136,7 @@ class Pipeline:
         return cls(engine, catalogue.find(default_model(catalogue.list(), name)))
 
     def add_image(self, image: Image.Image | bytes | str | Path) -> ImageRef:
-        """Hand in a picture for an img2img or inpaint request."""
+        """Hand in a picture for an img2img or inpaint request, or for a control unit."""
         if isinstance(image, Image.Image):
             raw = png_bytes(image)
         else:
@@ -143,7 +164,7 @@ class Pipeline:
         self._engine.run("local", resolved, self._pictures(resolved), emit)
         if collector.error is not None:
             raise collector.error
-        return Made(tuple(collector.images), tuple(collector.notes))
+        return collector.made
 
     def _pictures(self, request: Request) -> Mapping[str, bytes]:
         return {ref.sha256: self._inputs[ref.sha256] for ref in request.image_refs if ref.sha256 in self._inputs}
