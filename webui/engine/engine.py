@@ -14,8 +14,9 @@ from webui.engine.devices import Placement, is_out_of_memory, place
 from webui.engine.extensions import Extensions, Folders
 from webui.engine.guarding import Guarding
 from webui.engine.interface import Mode
-from webui.engine.job import Emit, Job, Surroundings, Watch
+from webui.engine.job import Job, Surroundings
 from webui.engine.models import Models
+from webui.engine.telling import Emit, Watch
 from webui.ext.session import tell_of_death
 from webui.schema.errors import AtelierError, OutOfMemory
 from webui.schema.events import Done, Failed, Started
@@ -76,7 +77,7 @@ class Engine:
             last = Done(job_id=job_id, interrupted=control.interrupted, seconds=seconds)
         finally:
             del self._controls[job_id]
-        self._look_after(job.guard, job.suspects, job.note)
+        self._look_after(job.guard, job.suspects, job.telling.note)
         self.models.free_cache()
         emit(last, None)
 

@@ -77,6 +77,11 @@ class Extensions:
         manifests = ((id, self.host.found(id).manifest) for id in running)
         return [id for id, manifest in manifests if manifest is not None and "model_changed" in manifest.hooks]
 
+    def rest(self) -> None:
+        """All networks off the device: the job that needed them is over."""
+        self.shelf.rest()
+        self._kept.rest()
+
     def drop(self) -> None:
         """Let all networks go."""
         self.shelf.clear()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import nn
 
 from webui.control.adapters import Map
 from webui.control.geometry import Pixels
@@ -39,6 +40,12 @@ class Kept:
         while len(self._things) > self._limit:
             self._things.popitem(last=False)
         return self._things[owner, key]
+
+    def rest(self) -> None:
+        """Networks off the device: those that are asked again move themselves to `ctx.device`."""
+        for thing in self._things.values():
+            if isinstance(thing, nn.Module):
+                thing.to("cpu")
 
     def clear(self) -> None:
         self._things.clear()

@@ -12,29 +12,26 @@ from PIL import Image
 
 from webui.control.bank import Frame, UnitBank
 from webui.control.units import PassUnits, Ratios
+from webui.engine.telling import Telling
 from webui.ext.passes import PassInfo
 from webui.images.read import opaque
 from webui.pipeline.inpaint import prepare
 from webui.pipeline.work import ModelFacts
-from webui.schema.events import Event, MapReady, UnitReport
+from webui.schema.events import MapReady, UnitReport
 from webui.schema.images import ImageRef
 from webui.schema.requests import Inpaint, Request
 
-Emit = Callable[[Event, bytes | None], None]
-Timed = Callable[[str, Callable[[], Any]], Any]
 NO_EFFECT = 1e-4
 """Residuals smaller than this share of what they are added to change nothing that can be seen."""
 
 
 class JobUnits:
-    """`webui.ext.session.UnitSource` of one job. timed: runs a call under the supervisor's clock."""
+    """`webui.ext.session.UnitSource` of one job. first: of its first pass."""
 
-    def __init__(self, bank: UnitBank, first: Frame, job_id: str, emit: Emit, timed: Timed) -> None:
+    def __init__(self, bank: UnitBank, first: Frame, telling: Telling) -> None:
         self._bank = bank
         self._first = first
-        self._id = job_id
-        self._emit = emit
-        self._timed = timed
+        self._telling = telling
         self._seen: dict[tuple[int, int], list[Ratios]] = defaultdict(list)
 
     def prepare(self) -> None:
@@ -42,17 +39,17 @@ class JobUnits:
         stage = self._bank.prepare(self._first)
         done = object()
         while True:
-            made = self._timed("control maps", partial(next, stage, done))
+            made = self._telling.timed("control maps", partial(next, stage, done))
             if made is done:
                 return
             number, unit, found = made
             label = unit.model or unit.preprocessor
             height, width = found.image.shape[:2]
             event = MapReady(
-                job_id=self._id, unit=number, label=label, width=width, height=height, save=unit.save_map,
+                job_id=self._telling.job_id, unit=number, label=label, width=width, height=height, save=unit.save_map,
                 data=found.data if is_json(found.data) else None,
             )  # fmt: skip
-            self._emit(event, np.ascontiguousarray(found.image).tobytes())
+            self._telling.event(event, np.ascontiguousarray(found.image).tobytes())
 
     def open(self, info: PassInfo) -> PassUnits:
         """The units made ready for one pass of one picture."""
@@ -70,10 +67,10 @@ class JobUnits:
             steps = sorted({step for one in found for step in one.steps})
             means = [mean_at(step, found) for step in steps]
             event = UnitReport(
-                job_id=self._id, unit=number, label=found[0].label, part=part, steps=tuple(steps), ratios=tuple(means),
-                note=effect_note(found[0].measured, means),
+                job_id=self._telling.job_id, unit=number, label=found[0].label, part=part, steps=tuple(steps),
+                ratios=tuple(means), note=effect_note(found[0].measured, means),
             )  # fmt: skip
-            self._emit(event, None)
+            self._telling.event(event)
 
 
 def mean_at(step: int, found: list[Ratios]) -> float:
