@@ -99,8 +99,10 @@ def _answer(what: What, body: Mapping[str, Any], images: Mapping[str, bytes]) ->
     question = Preprocess.model_validate(body)
     if question.unit.params.get("low") == 13:
         raise AtelierError("The preprocessor fails at 13.", "Choose another number.")
-    image = Image.open(io.BytesIO(images[question.image.sha256])).convert("RGB")
-    size = (question.width, question.height) if question.fit else image.size
+    asked = question.width, question.height
+    image = Image.open(io.BytesIO(images[question.image.sha256])) if question.image else Image.new("RGB", asked)
+    image = image.convert("RGB")
+    size = asked if question.fit else image.size
     pixels = 255 - np.asarray(image.resize(size))
     return Answer(sizes=(size,)), (pixels.tobytes(),)
 

@@ -21,7 +21,7 @@ def openpose(image: NDArray[np.uint8], *, persons: int, person: float, joint: fl
 
 
 def openpose_json(image: NDArray[np.uint8], *, pose: str) -> Map:
-    """The people of a pose JSON on black, as large as the picture (h w 3), whose content does not matter."""
+    """The people of a pose JSON on black, as large as the image (h w 3), whose content does not matter."""
     return _map(read_json(pose, image.shape[0], image.shape[1]), image)
 
 

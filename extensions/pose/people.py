@@ -61,6 +61,8 @@ def read_json(text: str, height: int, width: int) -> list[Person]:
     Raises:
         ValueError: it is no pose JSON; says what is wrong.
     """
+    if not text.strip():
+        raise ValueError("there is no pose yet: paste its JSON, or draw one by Edit joints")
     try:
         pose = json.loads(text)
     except json.JSONDecodeError as error:

@@ -44,6 +44,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     (folder / "broken.safetensors").write_bytes(b"\x00" * 40)
     preprocessors = {"canny": KnownPreprocessor("Canny", "edges", check=no_parameters),
                      "depth": KnownPreprocessor("Depth", "depth", require=nothing_is_there),
+                     "openpose_json": KnownPreprocessor("Pose", "pose", picture=False),
                      "reference_only": KnownPreprocessor("Reference", "image", alone=True)}  # fmt: skip
     return Known(ControlCatalogue(models), preprocessors)
 
@@ -105,6 +106,12 @@ def test_the_hires_checkpoint_is_checked_too(known):
 def test_the_tabs_own_picture_is_enough(known):
     unit = ControlUnit(model="canny")
     assert check_units(Img2Img(init_image=REF, control=(unit,)), BASE, known) == ()
+
+
+def test_what_looks_at_no_picture_needs_none(known):
+    assert check_units(request(preprocessor="openpose_json", image=None), BASE, known) == ()
+    with pytest.raises(BadRequest, match="image: there is none"):
+        check_units(request(preprocessor="canny", image=None), BASE, known)
 
 
 def test_weight_zero_runs_with_a_warning(known):

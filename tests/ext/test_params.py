@@ -70,6 +70,13 @@ def test_an_unknown_parameter_is_refused_with_what_was_perhaps_meant():
     )
 
 
+@pytest.mark.parametrize(("declared", "longest"), [(None, 10_000), (200_000, 200_000)])
+def test_a_text_is_as_long_as_was_declared_at_most(declared: int | None, longest: int):
+    param = Param(id="pose", type="text", max_length=declared)
+    assert param.fault("x" * longest) == ""
+    assert param.fault("x" * (longest + 1)).endswith(f"must be a text of at most {longest} characters")
+
+
 def test_where_nothing_is_declared_nothing_can_be_given():
     with pytest.raises(BadRequest, match=r'There is no parameter "low"\. None is declared\.'):
         values_of([], {"low": 1})
@@ -84,6 +91,8 @@ def test_where_nothing_is_declared_nothing_can_be_given():
         ({"id": "a", "type": "int", "choices": ["x"]}, '"choices" belong to the type "choice"'),
         ({"id": "a", "type": "bool", "max": 1}, 'belong to numbers, not to the type "bool"'),
         ({"id": "a", "type": "text", "default": 3}, "its default is 3 but must be a text"),
+        ({"id": "a", "type": "int", "max_length": 9}, '"max_length" belongs to texts, not to the type "int"'),
+        ({"id": "a", "type": "text", "max_length": 10**7}, "max_length"),
         ({"id": "Upper", "type": "int"}, "pattern"),
     ],
 )

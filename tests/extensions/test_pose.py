@@ -140,7 +140,8 @@ def test_a_pose_of_another_size_is_scaled_as_a_whole_and_centred():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "is no JSON"),
+        (" ", "no pose yet"),
+        ("{", "is no JSON"),
         ("[]", 'no list "people"'),
         ('{"people": 3}', 'no list "people"'),
         ('{"people": ["x"]}', "is no object"),

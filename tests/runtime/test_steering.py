@@ -198,3 +198,18 @@ def test_a_preprocessor_without_its_model_file_refuses_job_and_preview_at_once(h
     place.mkdir()
     (place / "net.bin").touch()
     assert finish(runtime, runtime.jobs.submit(txt2img(control=(unit(runtime),)), "local")).units
+
+
+POSE = SKETCH.replace('"sketch"', '"stick"').replace('"lines"', '"stick"').replace('"edges"', '"pose"\npicture = false')
+
+
+def test_a_map_of_no_picture_is_asked_for_without_one(house: House) -> None:
+    write_extension(house.root / "extensions" / "sketch")
+    write_extension(house.root / "extensions" / "stick", POSE)
+    allow(house.root / "data", "sketch", "stick")
+    runtime = house.open({"extensions_dirs": (house.root / "extensions",)})
+    made = runtime.questions.preprocess(Preprocess(unit=ControlUnit(preprocessor="stick"), width=40, height=24))
+    assert (made.width, made.height) == (40, 24)
+    for other in ("lines", "none"):
+        with pytest.raises(BadRequest, match="no picture to make a map of"):
+            runtime.questions.preprocess(Preprocess(unit=ControlUnit(preprocessor=other)))

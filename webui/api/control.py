@@ -26,15 +26,16 @@ Side = Annotated[int | None, Field(ge=16, le=8192)]
 
 class PreprocessBody(BaseModel):
     """A unit, or an `id` of a preprocessor with its `params` and `resolution`. image: a picture that was handed in, or
-    its bytes in base64. width, height: of the picture to be drawn; left open, of `like` (a picture that was handed in),
-    else the size of the model. fit: what the model sees, after crop and resize."""
+    its bytes in base64; none for preprocessors that look at no picture. width, height: of the picture to be drawn; left
+    open, of `like` (a picture that was handed in), else the size of the model. fit: what the model sees, after crop and
+    resize."""
 
     model_config = ConfigDict(extra="forbid")
     id: str = NO_PREPROCESSOR
     params: dict[str, Any] = Field(default_factory=dict)
     resolution: Annotated[int | None, Field(ge=64, le=2048)] = None
     unit: ControlUnit | None = None
-    image: ImageRef | str
+    image: ImageRef | str | None = None
     width: Side = None
     height: Side = None
     model: str = ""
@@ -110,7 +111,7 @@ def describe_field(item: Parameter) -> dict[str, Any]:
 
 
 def _question(runtime: Runtime, body: PreprocessBody) -> Preprocess:
-    image = body.image if isinstance(body.image, ImageRef) else runtime.inputs.add(_decoded(body.image))
+    image = runtime.inputs.add(_decoded(body.image)) if isinstance(body.image, str) else body.image
     unit = body.unit or ControlUnit(preprocessor=body.id, params=body.params)
     if body.resolution is not None:
         unit = ControlUnit.model_validate(unit.model_dump() | {"resolution": body.resolution})

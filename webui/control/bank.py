@@ -13,7 +13,7 @@ from torch import Tensor
 from webui.checkpoints.control_catalogue import ControlCatalogue
 from webui.control.adapters import Base, ControlAdapter, Hint, Map, Match
 from webui.control.geometry import CROP, Pixels, fit, mirrored_to
-from webui.control.maps import MapCache, Preprocessors, Source, make_map, pixels_of
+from webui.control.maps import MapCache, Preprocessors, Source, blank, make_map, pixels_of
 from webui.control.policy import in_pass
 from webui.control.shelf import Loaded, Shelf
 from webui.control.units import LoneUnit, PassUnits, Unit
@@ -87,10 +87,16 @@ class UnitBank:
                 self._load(unit)
 
     def map(self, unit: ControlUnit, frame: Frame) -> Map:
-        """The map of a unit at its own size; made once."""
+        """The map of a unit at its own size; made once. What follows from no picture is cropped after."""
         size = frame.width, frame.height
         seed = max(self._request.seed, 0)
-        return make_map(unit, self._source(unit, frame.crop), size, self._tools.preprocessors, self._tools.maps, seed)
+        looks = self._looks(unit)
+        source = self._source(unit, size, frame.crop if looks else None)
+        made = make_map(unit, source, size, self._tools.preprocessors, self._tools.maps, seed)
+        if looks or frame.crop is None or not isinstance(self._request, Img2Img):
+            return made
+        first = self._tools.picture(self._request.init_image).size
+        return Map(_cropped(made.image, first, frame.crop, self._mode(unit)), made.data)
 
     def open(self, frame: Frame, first: Frame) -> PassUnits:
         """The units that act in a pass, their maps fitted to it. first: the frame that `prepare` was given."""
@@ -111,6 +117,9 @@ class UnitBank:
     def _is_alone(self, unit: ControlUnit) -> bool:
         return unit.preprocessor != NO_PREPROCESSOR and self._tools.preprocessors.alone(unit.preprocessor)
 
+    def _looks(self, unit: ControlUnit) -> bool:
+        return unit.preprocessor == NO_PREPROCESSOR or self._tools.preprocessors.looks(unit.preprocessor)
+
     def _is_bgr(self, unit: ControlUnit) -> bool:
         info = self._tools.catalogue.find(unit.model).info
         return info is not None and info.bgr
@@ -123,9 +132,14 @@ class UnitBank:
             check_fit(model.name, model.info, self._tools.config)
         return self._tools.shelf.get(model, self._tools.adapters(), self._tools.base)
 
-    def _source(self, unit: ControlUnit, crop: Box | None) -> Source:
-        """What the unit's map is made of: its own picture, or the tab's; and its mask, or the tab's."""
+    def _source(self, unit: ControlUnit, size: tuple[int, int], crop: Box | None) -> Source:
+        """What the unit's map is made of: its own picture, or the tab's; and its mask, or the tab's.
+
+        size: (width, height) of the first pass, for a unit that needs no picture.
+        """
         ref = unit.image or (self._request.init_image if isinstance(self._request, Img2Img) else None)
+        if ref is None and not self._looks(unit):
+            return blank(*size)
         if ref is None:
             raise BadRequest("A control unit has no picture.", "Give it one, or switch it off.")
         image = pixels_of(self._tools.picture(ref))
@@ -162,7 +176,7 @@ class UnitBank:
         kind = "" if unit.preprocessor == NO_PREPROCESSOR else self._tools.preprocessors.kind(unit.preprocessor)
         pixels = self._fitted(made.image, frame, mode, kind)
         image = self._tensor(pixels[..., ::-1] if bgr else pixels)
-        source = self._source(unit, first.crop)
+        source = self._source(unit, (first.width, first.height), first.crop)
         mask = None
         if source.mask is not None:
             mask = (self._tensor(self._fitted(source.mask, frame, mode, "mask")[..., None]) > 0.5).to(image)

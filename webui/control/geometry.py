@@ -70,14 +70,14 @@ def pixel_perfect(image: Pixels, width: int, height: int, mode: str) -> int:
     return max(1, round((min(scales) if mode == FILL else max(scales)) * min(h, w)))
 
 
-def at_resolution(image: Pixels, resolution: int, detect: Callable[[Pixels], Pixels]) -> Pixels:
+def at_resolution(image: Pixels, resolution: int, detect: Callable[[Pixels], Pixels], multiple: int = PAD) -> Pixels:
     """What `detect` makes of the picture with its shorter side `resolution` pixels long.
 
-    `detect` sees sides that are multiples of 64, what is missing being the rim repeated; that is cut off again.
+    `detect` sees sides that are multiples of `multiple`, what is missing being the rim repeated; that is cut off again.
     """
     small = shorter_side(image, resolution)
     h, w = small.shape[:2]
-    padded = padded_to(small, PAD)
+    padded = padded_to(small, multiple)
     found = detect(padded)
     return np.ascontiguousarray(found[:h, :w])
 

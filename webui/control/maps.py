@@ -17,6 +17,8 @@ from webui.images.read import opaque
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
 
 KEPT_MAPS = 24
+POSE = "pose"
+"""Maps of this kind come with joints, which are told in pixels of the map: nothing may be added to the picture."""
 
 
 class Preprocessors(Protocol):
@@ -27,6 +29,9 @@ class Preprocessors(Protocol):
 
     def alone(self, id: str) -> bool:
         """Whether units act by it without a control model."""
+
+    def looks(self, id: str) -> bool:
+        """Whether its map follows from a picture; else from its parameters alone."""
 
     def at_resolution(self, id: str) -> bool:
         """Whether it is asked at the unit's resolution; else at the picture's own size."""
@@ -105,6 +110,11 @@ def resolution_of(unit: ControlUnit, image: Pixels, size: tuple[int, int]) -> in
     return pixel_perfect(image, *size, unit.resize_mode) if unit.pixel_perfect else unit.resolution
 
 
+def blank(width: int, height: int) -> Source:
+    """In the place of a picture, for preprocessors that look at none: black, of the size that will be drawn."""
+    return Source(f"{width} x {height}", np.zeros((height, width, 3), np.uint8))
+
+
 def pixels_of(image: Image) -> Pixels:
     """A picture as (h w 3), what is transparent on white."""
     return np.asarray(opaque(image).convert("RGB"), np.uint8)
@@ -116,20 +126,21 @@ def _detected(
     if not resolution:
         return preprocessors.run(unit.preprocessor, source.image, unit.params, source.mask, rng)
     data: list[Any] = []
+    multiple = 1 if preprocessors.kind(unit.preprocessor) == POSE else PAD
 
     def detect(image: Pixels) -> Pixels:
-        mask = None if source.mask is None else _mask_at(source.mask, source.image, resolution)
+        mask = None if source.mask is None else _mask_at(source.mask, source.image, resolution, multiple)
         made = preprocessors.run(unit.preprocessor, image, unit.params, mask, rng)
         data.append(made.data)
         return made.image
 
-    pixels = at_resolution(source.image, resolution, detect)
+    pixels = at_resolution(source.image, resolution, detect, multiple)
     return Map(pixels, data[0])
 
 
-def _mask_at(mask: Pixels, image: Pixels, resolution: int) -> Pixels:
+def _mask_at(mask: Pixels, image: Pixels, resolution: int, multiple: int) -> Pixels:
     h, w = shorter_side(image, resolution).shape[:2]
-    return padded_to(resize(mask, w, h, "mask"), PAD)
+    return padded_to(resize(mask, w, h, "mask"), multiple)
 
 
 def _key(unit: ControlUnit, source: Source, resolution: int, version: str) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from webui.control.geometry import Pixels, fit
-from webui.control.maps import Source, make_map, pixels_of
+from webui.control.maps import Source, blank, make_map, pixels_of
 from webui.engine.extensions import Extensions
 from webui.engine.units import is_json
 from webui.ext.api import Map
@@ -94,14 +94,9 @@ class Answers:
     def _map(self, ask: Ask, question: Preprocess) -> tuple[Answer, tuple[bytes, ...]]:
         """The map of a unit; where `fit` is wanted, as large as the picture that is drawn."""
         unit, preprocessors = question.unit, self._extensions.preprocessors()
-        image = pixels_of(ask.picture(question.image))
-        mask = None
-        if unit.mask is not None:
-            grey = load_mask(ask.picture(unit.mask)).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
-            mask = np.asarray(grey, np.uint8)
-        key = f"{question.image.sha256}/{unit.mask.sha256 if unit.mask else ''}"
         size = question.width, question.height
-        found = make_map(unit, Source(key, image, mask), size, preprocessors, self._extensions.maps, question.seed)
+        source = blank(*size) if question.image is None else _source(ask, question.image, unit.mask)
+        found = make_map(unit, source, size, preprocessors, self._extensions.maps, question.seed)
         if question.fit:
             kind = "" if unit.preprocessor == NO_PREPROCESSOR else preprocessors.kind(unit.preprocessor)
             found = Map(fit(found.image, *size, unit.resize_mode, kind), found.data)
@@ -119,6 +114,15 @@ class Answers:
             )
         pixels: Sequence[Pixels] = [np.asarray(image.convert("RGB"), np.uint8) for image in images]
         return Answer(body=body, sizes=tuple(map(size_of, pixels))), tuple(map(frame_of, pixels))
+
+
+def _source(ask: Ask, ref: ImageRef, mask_ref: ImageRef | None) -> Source:
+    """What a map is made of: a picture, and the mask at its size."""
+    image = pixels_of(ask.picture(ref))
+    if mask_ref is None:
+        return Source(f"{ref.sha256}/", image)
+    grey = load_mask(ask.picture(mask_ref)).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
+    return Source(f"{ref.sha256}/{mask_ref.sha256}", image, np.asarray(grey, np.uint8))
 
 
 def size_of(pixels: Pixels) -> tuple[int, int]:

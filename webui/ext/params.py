@@ -13,7 +13,7 @@ from webui.schema.errors import BadRequest
 
 Kind = Literal["int", "float", "bool", "text", "choice"]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-_LONGEST_TEXT = 10_000
+USUAL_LENGTH, LONGEST = 10_000, 1_000_000
 
 
 class Strict(BaseModel):
@@ -23,7 +23,8 @@ class Strict(BaseModel):
 
 
 class Param(Strict):
-    """One declared parameter. min, max, step: for numbers. choices: for "choice".
+    """One declared parameter. min, max, step: for numbers. choices: for "choice". max_length: of a text, in characters;
+    USUAL_LENGTH where nothing is said.
 
     Without a default it is min or 0, False, "" or the first choice; without a label it is named after its id.
     """
@@ -36,6 +37,7 @@ class Param(Strict):
     step: float | None = Field(None, gt=0)
     default: int | float | bool | str | None = None
     choices: tuple[str, ...] = ()
+    max_length: int | None = Field(None, ge=1, le=LONGEST)
     help: str = ""
 
     @model_validator(mode="before")
@@ -52,6 +54,8 @@ class Param(Strict):
             raise ValueError('"choices" belong to the type "choice", and to no other')
         if self.type not in ("int", "float") and (self.min, self.max, self.step) != (None, None, None):
             raise ValueError(f'"min", "max" and "step" belong to numbers, not to the type "{self.type}"')
+        if self.type != "text" and self.max_length is not None:
+            raise ValueError(f'"max_length" belongs to texts, not to the type "{self.type}"')
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f'"min" {self.min:g} is above "max" {self.max:g}')
         if fault := self.fault(self.default):
@@ -65,8 +69,9 @@ class Param(Strict):
         if self.type == "choice":
             return "" if value in self.choices else f"is {value!r} but must be one of: {', '.join(self.choices)}"
         if self.type == "text":
-            fits = isinstance(value, str) and len(value) <= _LONGEST_TEXT
-            return "" if fits else f"is {value!r:.20} but must be a text of at most {_LONGEST_TEXT} characters"
+            longest = self.max_length or USUAL_LENGTH
+            fits = isinstance(value, str) and len(value) <= longest
+            return "" if fits else f"is {value!r:.20} but must be a text of at most {longest} characters"
         return self._number_fault(value)
 
     def _number_fault(self, value: Any) -> str:

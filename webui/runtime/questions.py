@@ -45,11 +45,14 @@ class Questions:
         """The map of a unit, or what the model sees of it.
 
         Raises:
-            BadRequest: its preprocessor is not there or a parameter is wrong. NotFound: a picture is gone.
+            BadRequest: its preprocessor is not there or a parameter is wrong, or there is no picture where it looks at
+                one. NotFound: a picture is gone.
             AtelierError: the preprocessor failed, or the engine did.
         """
         unit = self._desk.steering.filled(question.unit)
-        if unit.preprocessor == NO_PREPROCESSOR and not question.fit:
+        if question.image is None and self._desk.steering.looks(unit.preprocessor):
+            raise BadRequest("There is no picture to make a map of.", "Give the unit one.")
+        if question.image is not None and unit.preprocessor == NO_PREPROCESSOR and not question.fit:
             width, height = self._inputs.size(question.image)
             return MadeMap(question.image, width, height)
         fixed = question.model_copy(update={"unit": unit})

@@ -13,7 +13,8 @@ What = Literal["preprocess", "route", "report"]
 
 
 class Preprocess(BaseModel):
-    """The map of one unit. image: what it is made from (the unit's own picture, or the tab's).
+    """The map of one unit. image: what it is made from (the unit's own picture, or the tab's); None for preprocessors
+    that look at none.
 
     width, height: the picture that shall be drawn, in pixels; they decide a pixel-perfect resolution.
     fit: answer with what the model sees, after crop and resize to width x height, in the place of the bare map.
@@ -22,7 +23,7 @@ class Preprocess(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     unit: ControlUnit
-    image: ImageRef
+    image: ImageRef | None = None
     width: int = Field(512, ge=16, le=8192)
     height: int = Field(512, ge=16, le=8192)
     fit: bool = False
@@ -30,7 +31,7 @@ class Preprocess(BaseModel):
 
     @property
     def image_refs(self) -> tuple[ImageRef, ...]:
-        return (self.image, *self.unit.image_refs)
+        return tuple(ref for ref in (self.image, *self.unit.image_refs) if ref is not None)
 
 
 class RouteCall(BaseModel):
