@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from webui.control.units import LoneUnit as LoneUnit
     from webui.diffusion.denoiser import Cond as Cond
     from webui.diffusion.denoiser import Guidance as Guidance
+    from webui.diffusion.guidance import rescale as rescale
     from webui.ext.api import Base as Base
     from webui.ext.api import ControlAdapter as ControlAdapter
     from webui.ext.api import Header as Header
@@ -43,11 +44,14 @@ if TYPE_CHECKING:
     from webui.nn.taps import Controls as Controls
     from webui.nn.taps import KeysValues as KeysValues
     from webui.nn.taps import Taps as Taps
+    from webui.schema.errors import BadRequest as BadRequest
 
 API: Final = (1, 0)
 """Major and minor version of what extensions may rely on: adding is a minor step."""
 
 _HOMES: Final = {
+    "BadRequest": "webui.schema.errors",
+    "rescale": "webui.diffusion.guidance",
     "App": "webui.ext.app",
     "Cond": "webui.diffusion.denoiser",
     "Controls": "webui.nn.taps",
