@@ -1,4 +1,4 @@
-"""Toybox's own estimators: a GLPN for depth and a ViTPose for joints, trained by models/toybox on rendered scenes.
+"""Toybox's own estimators: a GLPN for depth and a SegFormer for joints, trained by models/toybox.
 
 Both look at the whole picture, brought to 128 x 128. Their weights lie beside this file.
 """
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, pad
-from transformers import GLPNForDepthEstimation, VitPoseForPoseEstimation
+from transformers import GLPNForDepthEstimation, SegformerForSemanticSegmentation
 
 FOLDER = Path(__file__).parent
 DEPTH, POSE = FOLDER / "depth", FOLDER / "pose"
@@ -23,8 +23,8 @@ def load_depth(folder: Path = DEPTH) -> Any:
 
 
 def load_pose(folder: Path = POSE) -> Any:
-    """A ViTPose (Xu et al. 2022, arXiv:2204.12484). Nothing is fetched, and no pickle is read."""
-    return _load(VitPoseForPoseEstimation, folder)
+    """A SegFormer (Xie et al. 2021, arXiv:2105.15203). Nothing is fetched, and no pickle is read."""
+    return _load(SegformerForSemanticSegmentation, folder)
 
 
 @torch.inference_mode()
@@ -37,7 +37,7 @@ def find_nearness(network: Any, pictures: Tensor) -> Tensor:
 @torch.inference_mode()
 def find_joints(network: Any, pictures: Tensor) -> Tensor:
     """Pictures (b 3 h w) in -1..1 -> (b 18 3): OpenPose's joints of the one person, x, y in pixels and certainty."""
-    found = tops(network(_seen(pictures)).heatmaps.float())
+    found = tops(network(_seen(pictures)).logits.float())
     found[..., 0] *= pictures.shape[-1]
     found[..., 1] *= pictures.shape[-2]
     return found

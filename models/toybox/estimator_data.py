@@ -21,8 +21,8 @@ from models.toybox.training import log
 from models.toybox.world import KEYPOINTS, scene_of
 from webui.nn.vae import VAE
 
-SCENES = 12_000
-CODED = 6_000  # of them, how many pass through the autoencoder
+SCENES = 11_000
+CODED = 2_000  # of them, how many pass through the autoencoder
 SKY = 1 / 25  # inverse depth of the sky, 1 / metres (`_shade` in render.py)
 
 

@@ -13,58 +13,48 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from transformers import (
-    GLPNConfig,
-    GLPNForDepthEstimation,
-    VitPoseBackboneConfig,
-    VitPoseConfig,
-    VitPoseForPoseEstimation,
-)
+from transformers import GLPNConfig, GLPNForDepthEstimation, SegformerConfig, SegformerForSemanticSegmentation
 
-from extensions.toybox.networks import FOLDER, SIDE, find_joints, find_nearness, load_depth, load_pose
+from extensions.toybox.networks import FOLDER, find_joints, find_nearness, load_depth, load_pose
 from models.toybox.world import KEYPOINTS
 
 NAMES = ("depth", "pose")
-HEAT = 32  # cells a side of a heatmap
+HEAT = 32  # cells a side of a heatmap: a quarter of the picture, as SegFormer's answers are
 PERSON = 0.4  # mean certainty of the joints from which on somebody is there, as in extension.toml
 BATCH = 50
 
 
 def new_network(name: str) -> nn.Module:
     """The estimator called "depth" or "pose" with random weights."""
-    return GLPNForDepthEstimation(depth_config()) if name == "depth" else VitPoseForPoseEstimation(pose_config())
+    if name == "depth":
+        return GLPNForDepthEstimation(depth_config())
+    return SegformerForSemanticSegmentation(pose_config())
 
 
 def depth_config() -> GLPNConfig:
-    """Four levels of 32 x 32 to 4 x 4 patches; the answer is a sigmoid at the size of the picture."""
+    """Levels of 32 x 32, 16 x 16, 8 x 8 and 4 x 4 patches; the answer is a sigmoid at the size of the picture."""
     return GLPNConfig(
-        hidden_sizes=[32, 64, 96, 128],
+        hidden_sizes=[16, 32, 64, 128],
         depths=[1, 1, 1, 1],
-        num_attention_heads=[1, 2, 3, 4],
-        decoder_hidden_size=32,
+        num_attention_heads=[1, 1, 2, 4],
+        decoder_hidden_size=16,
         drop_path_rate=0.0,
         max_depth=1,
     )
 
 
-def pose_config() -> VitPoseConfig:
-    """16 x 16 patches of 8 x 8 pixels; a heatmap of 32 x 32 for each of OpenPose's 18 joints."""
-    patch, layers = 8, 6
-    backbone: dict[str, Any] = {
-        "image_size": [SIDE, SIDE],
-        "patch_size": [patch, patch],
-        "hidden_size": 128,
-        "num_hidden_layers": layers,
-        "num_attention_heads": 4,
-        "out_features": [f"stage{layers}"],
-    }
+def pose_config() -> SegformerConfig:
+    """The same levels; where others have classes it has OpenPose's joints, and the answer is their heatmaps."""
     labels = dict(enumerate(KEYPOINTS))
-    return VitPoseConfig(
-        backbone_config=VitPoseBackboneConfig(**backbone),
+    return SegformerConfig(
+        hidden_sizes=[32, 64, 96, 128],
+        depths=[1, 1, 1, 1],
+        num_attention_heads=[1, 2, 3, 4],
+        decoder_hidden_size=64,
+        drop_path_rate=0.0,
+        classifier_dropout_prob=0.0,
         id2label=labels,
         label2id={label: number for number, label in labels.items()},
-        scale_factor=HEAT * patch // SIDE,
-        use_simple_decoder=True,
     )
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 from models.toybox.config import Runs
@@ -39,7 +40,9 @@ from models.toybox.training import (
 from models.toybox.world import KEYPOINTS
 
 BATCH = 16
-PEAK = {"depth": 2e-3, "pose": 1e-3}
+PEAK = 2e-3
+EVERY = 100  # steps from checkpoint to checkpoint
+PEOPLE = 0.5  # how many pictures surely show a person when poses are learnt
 SIGMA = 1.25  # width of a joint's hill, in cells
 PARTS = 0.33  # how many pictures show a part of their scene
 LEAST_PART = 0.7  # of the scene's width, or height
@@ -56,10 +59,11 @@ class Lesson:
     joints: Tensor
 
 
-def lesson(data: Truths, step: int) -> Lesson:
-    """A batch; all of it follows from the step's number."""
+def lesson(data: Truths, name: str, step: int) -> Lesson:
+    """A batch for "depth" or "pose"; all of it follows from the step's number."""
     rng, generator = np.random.default_rng(step), torch.Generator().manual_seed(step)
-    coded, plain = rng.integers(0, len(data.coded), BATCH // 2), rng.integers(0, len(data), BATCH - BATCH // 2)
+    half, people = BATCH // 2, PEOPLE if name == "pose" else 0.0
+    coded, plain = (chosen(data, limit, half, people, rng) for limit in (len(data.coded), len(data)))
     numbers = np.concatenate([coded, plain])
     images = np.concatenate([data.coded[coded], data.pictures.images[plain]])
     whole = Lesson(
@@ -69,6 +73,13 @@ def lesson(data: Truths, step: int) -> Lesson:
     )
     seen = viewed(whole, views(BATCH, generator))
     return Lesson(worn(seen.pictures, generator), nearness(seen.near), seen.joints)
+
+
+def chosen(data: Truths, limit: int, count: int, people: float, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Numbers (count) of scenes below `limit`; of so many of them, 0..1, it is certain that there is a person."""
+    someone = np.flatnonzero(~np.isnan(data.joints[:limit, 0, 0]))
+    certain = round(people * count)
+    return np.concatenate([rng.choice(someone, certain), rng.integers(0, limit, count - certain)])
 
 
 def views(count: int, generator: torch.Generator) -> Tensor:
@@ -113,8 +124,8 @@ def depth_loss(network: Any, taught: Lesson) -> Tensor:
 
 
 def pose_loss(network: Any, taught: Lesson) -> Tensor:
-    """Squared error of the heatmaps (Xu et al. 2022, arXiv:2204.12484, section 3.1), in units of a hill's area."""
-    heat = network(_laid_out(taught.pictures)).heatmaps.float()
+    """Squared error of the heatmaps (Xiao et al. 2018, arXiv:1804.06208, section 2), summed over their cells."""
+    heat = network(_laid_out(taught.pictures)).logits.float()
     return F.mse_loss(heat, heat_of(taught.joints)) * HEAT**2
 
 
@@ -125,7 +136,7 @@ def train(runs: Runs, name: str, data: Truths, steps: int) -> None:
     """Trains to `steps`, going on from the run's checkpoint where there is one."""
     torch.manual_seed(0)
     network, path = channels_last(new_network(name)).train(), runs.estimator(name)
-    optimizer = torch.optim.AdamW(network.parameters(), PEAK[name], betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
+    optimizer = torch.optim.AdamW(network.parameters(), PEAK, betas=(0.9, 0.99), weight_decay=1e-2, fused=True)
     ema, first = copy_of(network), 0
     if state := load(path):
         network.load_state_dict(state["model"])
@@ -133,10 +144,10 @@ def train(runs: Runs, name: str, data: Truths, steps: int) -> None:
         ema, first = state["ema"], state["step"]
     mean = 0.0
     with ThreadPoolExecutor(1) as pool:
-        ahead = pool.submit(lesson, data, first)
+        ahead = pool.submit(lesson, data, name, first)
         for step in counted(first, steps):
-            taught, ahead = ahead.result(), pool.submit(lesson, data, step + 1)
-            optimizer.param_groups[0]["lr"] = learning_rate(step, steps, PEAK[name])
+            taught, ahead = ahead.result(), pool.submit(lesson, data, name, step + 1)
+            optimizer.param_groups[0]["lr"] = learning_rate(step, steps, PEAK)
             with torch.autocast("cpu", torch.bfloat16), PlainAttention():
                 loss = LOSSES[name](network, taught)
             loss.backward()
@@ -145,7 +156,7 @@ def train(runs: Runs, name: str, data: Truths, steps: int) -> None:
             optimizer.zero_grad()
             ema_update(ema, network, step, 0.998)
             mean += (loss.item() - mean) * (0.02 if step - first > 50 else 0.2)
-            if (step + 1) % 100 == 0 or step + 1 == steps:
+            if (step + 1) % EVERY == 0 or step + 1 == steps:
                 log.info("%s, step %d: loss %.4f", name, step + 1, mean)
                 state = {"model": network.state_dict(), "optimizer": optimizer.state_dict(), "ema": ema}
                 save(path, state | {"step": step + 1})
