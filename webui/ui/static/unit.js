@@ -30,7 +30,9 @@ atelier.unit = (() => {
   /** The unit's picture on the left, the map on the right. */
   function pictures(given) {
     const { unit, tab } = given;
-    const hint = tab === "txt2img" ? "Drop, paste or click" : "Empty: the picture of this tab. Drop, paste or click";
+    const made = given.about.preprocessors.find((item) => item.id === unit.preprocessor);
+    const needed = made?.picture === false ? "No picture needed. " : "";
+    const hint = `${tab === "txt2img" ? needed : "Empty: the picture of this tab. "}Drop, paste or click`;
     const zone = atelier.zones.zone({
       label: "Picture", hint, sha: unit.image, place: tab,
       change: (sha) => {
@@ -63,7 +65,7 @@ atelier.unit = (() => {
   function mapBox(given) {
     const { map } = given.unit;
     const act = (text, title, work, off) => el("button", { type: "button", class: "a-chip", title, onclick: work, disabled: off }, text);
-    const picture = map ? el("img", { src: atelier.zones.url(map.sha), alt: map.seen ? "What the model sees" : "The map", draggable: "true" }) : el("span", { class: "a-empty" }, "Preview the map here");
+    const picture = map ? el("img", { src: atelier.zones.url(map.sha), alt: map.seen ? "What the model sees" : "The map", draggable: "true" }) : el("span", { class: "a-empty" }, atelier.unitPose.offered(given) ? "Edit joints poses somebody here" : "Preview the map here");
     const label = !map ? "Map" : `${map.seen ? "What the model sees" : "Map"} · ${map.width} × ${map.height}`;
     const use = () => {
       given.set({ image: map.sha, preprocessor: NONE, params: {}, map: null, enabled: true });
@@ -71,6 +73,7 @@ atelier.unit = (() => {
     };
     const edit = () => painted(given, { title: "Edit the map", picture: atelier.zones.url(map.sha) }, (sha) => ({ image: sha, preprocessor: NONE, params: {}, map: null, enabled: true }));
     const actions = el("div", { class: "a-zone-actions" },
+      atelier.unitPose.offered(given) ? pose(given, act) : null,
       act("Preview map", "Make the map of the picture", (event) => preview(given, false, event.currentTarget)),
       act("What the model sees", "The map after crop and resize", (event) => preview(given, true, event.currentTarget)),
       act("Edit", "Paint on the map and use it as the picture", edit, !map || map.seen),
@@ -78,18 +81,34 @@ atelier.unit = (() => {
     return el("div", { class: `a-zone-frame${map ? " a-filled" : ""}` }, el("div", { class: "a-zone-bar" }, el("span", { class: "a-zone-label" }, label)), el("div", { class: "a-zone a-map" }, picture), actions);
   }
 
+  function pose(given, act) {
+    const possible = atelier.unitPose.possible(given);
+    const title = possible ? "Drag the joints, add people, or start from a standing figure" : "Switch the extension Pose on: it draws what is edited";
+    const edit = async ({ currentTarget: button }) => {
+      try {
+        await atelier.unitPose.edit(given, () => preview(given, false, button));
+      } catch (problem) {
+        atelier.say(given.tab, problem);
+      }
+    };
+    const button = act("Edit joints", title, edit, !possible);
+    button.classList.add("a-strong");
+    return button;
+  }
+
   async function preview(given, fit, button) {
-    const { unit, tab } = given;
+    const { unit, tab, about } = given;
     button.disabled = true;
     button.classList.add("a-waiting");
     try {
       const own = await given.own();
       const image = unit.image || own;
-      if (!image) throw { message: "This unit has no picture yet.", cure: "Drop one on its picture field." };
+      const looks = about.preprocessors.find((item) => item.id === unit.preprocessor)?.picture !== false;
+      if (!image && looks) throw { message: "This unit has no picture yet.", cure: "Drop one on its picture field." };
       const size = { width: atelier.form.value(tab, "width"), height: atelier.form.value(tab, "height"), model: atelier.form.value(tab, "model") };
-      const body = JSON.stringify({ unit: { ...given.outgoing(), enabled: true }, image: { sha256: image }, like: own ? { sha256: own } : null, fit, ...size });
+      const body = JSON.stringify({ unit: { ...given.outgoing(), enabled: true }, image: image ? { sha256: image } : null, like: own ? { sha256: own } : null, fit, ...size });
       const made = await atelier.api("/api/v1/preprocess", { method: "POST", body, headers: { "content-type": "application/json" } });
-      given.set({ map: { sha: made.image.sha256, width: made.width, height: made.height, seen: fit } });
+      given.set({ map: { sha: made.image.sha256, width: made.width, height: made.height, seen: fit, pose: made.data?.people?.length ? JSON.stringify(made.data) : "" } });
     } catch (problem) {
       atelier.say(tab, problem);
     }
