@@ -82,7 +82,7 @@ def read_steering(parsed: argparse.Namespace, extensions: Extensions) -> Steered
         steered.control.append(_unit(number, words, extensions, steered.pictures))
     for manifest in extensions.ready:
         given = ((param, getattr(parsed, _destination(manifest.id, param), None)) for param in manifest.fields)
-        values = {param.id: param.parse(text) for param, text in given if text is not None}
+        values = {param.id: _value(param, text, steered.pictures) for param, text in given if text is not None}
         if values:
             steered.ext[manifest.id] = values
     return steered
@@ -112,6 +112,11 @@ def _pair(number: int, word: str) -> tuple[str, str]:
     return name.replace("-", "_"), value
 
 
+def _value(param: Param, text: str, pictures: list[bytes]) -> Any:
+    """What an option of an extension says; of a picture its file is given."""
+    return _picture(Path(text), pictures) if param.type == "image" else param.parse(text)
+
+
 def _picture(path: Path, pictures: list[bytes]) -> dict[str, str]:
     read_image(path)
     data = path.read_bytes()
@@ -131,6 +136,8 @@ def _describe(param: Param) -> str:
     parts = [f"{param.label}. {param.help}".strip()]
     if param.choices:
         parts.append(f"One of: {', '.join(param.choices)}.")
+    if param.type == "image":
+        return " ".join([*parts, "A file."]).replace("%", "%%")
     if param.min is not None and param.max is not None:
         parts.append(f"{param.min:g} to {param.max:g}.")
     return " ".join([*parts, f"Default: {param.default}."]).replace("%", "%%")

@@ -3,6 +3,7 @@
     left 1/3: a red ball
     column 2 of 1:1:2 * 1.2: a blue cube
     top right: the moon
+    red: what is painted red
 
 Places are parts of the whole picture: u from 0 at the left to 1 at the right, v from 0 at the top to 1 at the bottom.
 """
@@ -10,7 +11,7 @@ Places are parts of the whole picture: u from 0 at the left to 1 at the right, v
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -18,6 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webui.ext import BadRequest
+
+from .painting import COLOURS, Paint
 
 Places = NDArray[np.float64]
 Cover = NDArray[np.bool_]
@@ -27,7 +30,7 @@ TERM = re.compile(
     rf"\s*(?:(?P<side>left|right|top|bottom)(?:\s+(?P<share>{NUMBER}))?"
     rf"|(?P<axis>column|row)\s+(?P<at>\d+)\s+of\s+(?P<ratio>{NUMBER}(?::{NUMBER})+)"
     rf"|box\s+(?P<box>{NUMBER}(?:[\s,]+{NUMBER}){{3}})"
-    r"|(?P<all>everywhere))(?=[\s*:]|$)",
+    rf"|(?P<all>everywhere)|(?P<colour>{'|'.join(COLOURS)}))(?=[\s*:]|$)",
     re.IGNORECASE,
 )
 REST = re.compile(rf"\s*(?:\*\s*(?P<weight>{NUMBER})\s*)?:(?P<prompt>.*)", re.DOTALL)
@@ -53,41 +56,53 @@ class Box:
 
 @dataclass(frozen=True)
 class Region:
-    """One line: where all of `boxes` are. weight: beside the main prompt and other regions at the same place."""
+    """One line: where all of its areas are. weight: beside the main prompt and other regions at the same place."""
 
-    boxes: tuple[Box, ...]
+    areas: tuple[Box | Paint, ...]
     prompt: str
     weight: float = 1.0
 
     def covers(self, u: Places, v: Places) -> Cover:
         """Which of the places (w), (h) belong to it: (h w)."""
         covered = np.ones((len(v), len(u)), bool)
-        for box in self.boxes:
-            covered &= box.covers(u, v)
+        for area in self.areas:
+            covered &= area.covers(u, v)
         return covered
 
 
-def read_regions(text: str) -> tuple[Region, ...]:
-    """The regions of a text, those of weight 0 left out. Raises BadRequest, naming the line that cannot be read."""
+def read_regions(text: str, paints: Mapping[str, Paint] | None = None) -> tuple[Region, ...]:
+    """The regions of a text, those of weight 0 left out. paints: where each colour of the painting is, if there is one.
+
+    Raises:
+        BadRequest: names the line that cannot be read.
+    """
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    regions = [read_region(number, line) for number, line in enumerate(lines, 1)]
+    regions = [read_region(number, line, paints) for number, line in enumerate(lines, 1)]
     return tuple(region for region in regions if region.weight)
 
 
-def read_region(number: int, line: str) -> Region:
+def read_region(number: int, line: str, paints: Mapping[str, Paint] | None = None) -> Region:
     """The region of one line; number: from 1. Raises BadRequest."""
-    boxes: list[Box] = []
+    areas: list[Box | Paint] = []
     end = 0
     while term := TERM.match(line, end):
-        boxes.append(_box(number, term))
+        areas.append(_painted(number, term["colour"].lower(), paints) if term["colour"] else _box(number, term))
         end = term.end()
     rest = REST.fullmatch(line, end)
-    if not boxes or rest is None:
+    if not areas or rest is None:
         raise BadRequest(f"Region {number} cannot be read: {line.strip()[:60]!r}.", CURE)
-    region = Region(tuple(boxes), rest["prompt"].strip(), _number(rest["weight"] or "1"))
+    region = Region(tuple(areas), rest["prompt"].strip(), _number(rest["weight"] or "1"))
     if not region.covers(*_grid()).any():
         raise BadRequest(f"Region {number} covers nothing of the picture: {line.strip()[:60]!r}.", CURE)
     return region
+
+
+def _painted(number: int, colour: str, paints: Mapping[str, Paint] | None) -> Paint:
+    if paints is None:
+        raise BadRequest(
+            f"Region {number} is what is painted {colour}, but nothing is painted.", "Paint it, or type it."
+        )
+    return paints[colour]
 
 
 def _box(number: int, term: re.Match[str]) -> Box:

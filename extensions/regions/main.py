@@ -10,6 +10,7 @@ import torch
 
 from .areas import Region, read_regions
 from .couple import Couple, composed
+from .painting import paints_of
 from .shares import shares_of
 
 if TYPE_CHECKING:
@@ -55,7 +56,10 @@ def on_image(img: PictureContext) -> None:
 
 def wanted(job: JobContext) -> tuple[Region, ...]:
     """The regions of a job. Raises BadRequest."""
-    return read_regions(job.params["regions"]) if job.params["enabled"] else ()
+    if not job.params["enabled"]:
+        return ()
+    painting = job.params["painting"]
+    return read_regions(job.params["regions"], paints_of(job.image(painting)) if painting else None)
 
 
 def prompt_of(p: PassContext, region: Region) -> str:

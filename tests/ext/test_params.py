@@ -15,11 +15,13 @@ HARDNESS = Param(id="hardness", type="float", min=0, max=1, default=0.5)
 CLEAN = Param(id="clean", type="bool")
 NAME = Param(id="name", type="text")
 HAND = Param(id="hand", type="choice", choices=("left", "right"))
-ALL = (LOW, HARDNESS, CLEAN, NAME, HAND)
+PLACE = Param(id="place", type="image", colours=("red", "#00ff00"))
+ALL = (LOW, HARDNESS, CLEAN, NAME, HAND, PLACE)
 
 
 def test_what_is_not_given_has_its_default():
-    assert values_of(ALL, {}) == {"low": 100, "hardness": 0.5, "clean": False, "name": "", "hand": "left"}
+    assert values_of(ALL, {}) == {"low": 100, "hardness": 0.5, "clean": False, "name": "", "hand": "left",
+                                   "place": None}  # fmt: skip
 
 
 def test_a_number_without_default_starts_at_its_minimum():
@@ -53,6 +55,12 @@ def test_a_float_given_as_int_is_given_as_float():
         ("clean", 1, 'The parameter "clean" is 1 but must be true or false.'),
         ("name", 1, 'The parameter "name" is 1 but must be a text of at most 10000 characters.'),
         ("hand", "both", "The parameter \"hand\" is 'both' but must be one of: left, right."),
+        ("place", "ball.png", "The parameter \"place\" is 'ball.png' but must name a picture by its sha256."),
+        (
+            "place",
+            {"sha256": "0" * 63},
+            "The parameter \"place\" is {'sha256': '00000000 but must name a picture by its sha256.",
+        ),
         ("hand", ["left"], "The parameter \"hand\" is ['left'] but must be one of: left, right."),
     ],
 )
@@ -66,7 +74,7 @@ def test_an_unknown_parameter_is_refused_with_what_was_perhaps_meant():
     with pytest.raises(BadRequest) as caught:
         values_of(ALL, {"hardnes": 1})
     assert str(caught.value) == (
-        'There is no parameter "hardnes" (did you mean "hardness"?). Known are: low, hardness, clean, name, hand.'
+        'There is no parameter "hardnes" (did you mean "hardness"?). Known are: low, hardness, clean, name, hand, place.'
     )
 
 
@@ -91,7 +99,14 @@ def test_where_nothing_is_declared_nothing_can_be_given():
         ({"id": "a", "type": "int", "choices": ["x"]}, '"choices" belong to the type "choice"'),
         ({"id": "a", "type": "bool", "max": 1}, 'belong to numbers, not to the type "bool"'),
         ({"id": "a", "type": "text", "default": 3}, "its default is 3 but must be a text"),
-        ({"id": "a", "type": "int", "max_length": 9}, '"max_length" belongs to texts, not to the type "int"'),
+        (
+            {"id": "a", "type": "int", "max_length": 9},
+            '"max_length" and "lines" belong to texts, not to the type "int"',
+        ),
+        ({"id": "a", "type": "int", "lines": 3}, '"max_length" and "lines" belong to texts, not to the type "int"'),
+        ({"id": "a", "type": "text", "colours": ["red"]}, '"colours" belong to pictures, not to the type "text"'),
+        ({"id": "a", "type": "image", "colours": ["Red!"]}, "pattern"),
+        ({"id": "a", "type": "image", "default": "a.png"}, "a picture has no default"),
         ({"id": "a", "type": "text", "max_length": 10**7}, "max_length"),
         ({"id": "Upper", "type": "int"}, "pattern"),
     ],

@@ -61,6 +61,29 @@ def test_an_area_covers_what_its_words_say(area: str, expected: np.ndarray):
     assert np.array_equal(covered(f"{area}: a ball"), expected)
 
 
+def painted(text: str, image: Image.Image) -> list[np.ndarray]:
+    with module("regions", "areas") as areas, module("regions", "painting") as painting:
+        places = (np.arange(4) + 0.5) / 4, (np.arange(2) + 0.5) / 2
+        return [region.covers(*places).astype(int) for region in areas.read_regions(text, painting.paints_of(image))]
+
+
+def test_a_painted_region_is_where_its_colour_is_nearest():
+    image = Image.new("RGBA", (8, 2), (255, 0, 0, 0))
+    for at, colour in enumerate([(255, 0, 0), (200, 40, 30), (250, 250, 255), (10, 20, 5)]):
+        image.paste((*colour, 255), (at * 2, 0, at * 2 + 2, 1))
+    red, white, corner = painted("RED: a\nwhite: b\ntop left red: c", image)
+    assert red.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
+    assert white.tolist() == [[0, 0, 1, 0], [0, 0, 0, 0]]
+    assert corner.tolist() == [[1, 1, 0, 0], [0, 0, 0, 0]]
+
+
+def test_a_colour_that_is_not_painted_is_named():
+    with pytest.raises(BadRequest, match="Region 1 covers nothing of the picture: 'blue: a'"):
+        painted("blue: a", Image.new("RGB", (8, 8), "red"))
+    with module("regions", "areas") as areas, pytest.raises(BadRequest, match="painted blue, but nothing is painted"):
+        areas.read_regions("left: a\nblue: b")
+
+
 def test_prompts_keep_their_colons_and_lines_without_weight_are_left_out():
     with module("regions", "areas") as areas:
         regions = areas.read_regions("# two\nleft * 1.5: (a ball:1.2): red\n\n row 1 of 1:2: 3 balls\nright*0: gone")

@@ -89,7 +89,6 @@ def test_the_plain_picture_is_the_same_without_regions_with_them_off_and_after_t
         assert regions.draw(ext={"regions": {**HALVES["regions"], "mode": mode}}) != plain
         assert regions.draw() == plain
     assert regions.notes == []
-    assert regions.restarts == []
 
 
 def test_only_the_part_that_is_masked_sees_the_regions_that_lie_there(regions: Studio):
@@ -100,6 +99,16 @@ def test_only_the_part_that_is_masked_sees_the_regions_that_lie_there(regions: S
     for ext, prompt in ((inside, BALL), (outside, PLAIN["prompt"])):
         found = draw(regions, "only masked", ext=ext, **tight)[0]
         assert np.abs(found - draw(regions, "only masked", prompt=prompt, **tight)[0]).max() <= 1
+
+
+def test_a_painting_acts_as_the_same_regions_typed(regions: Studio):
+    painting = Image.new("RGB", (32, 24), "red")
+    painting.paste("blue", (16, 0, 32, 24))
+    data = png(painting)
+    name = hashlib.sha256(data).hexdigest()
+    values = {"regions": "red: a ball\nblue: a cube", "painting": {"sha256": name}}
+    assert isinstance(regions.run(Txt2Img(**PLAIN, ext={"regions": values}), {name: data}), Done)
+    assert regions.blobs == regions.draw(ext=HALVES)
 
 
 def test_the_regions_stand_in_the_pictures_text(regions: Studio):

@@ -17,6 +17,7 @@ from webui.images.infotext import Form, read_form, read_texts
 from webui.images.read import opaque, read_image
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadImage, NotFound
+from webui.schema.images import reference
 from webui.schema.requests import ImageRef, parse_request
 from webui.schema.results import JobView
 
@@ -137,7 +138,9 @@ def _missing(runtime: Runtime, form: Form) -> Iterator[str]:
         if not all(runtime.inputs.path(ref).is_file() for ref in unit.image_refs):
             yield f"The pictures of control unit {number} are not on this server: choose them again."
     ready = [manifest.id for manifest in runtime.extensions.ready]
-    for id in form.values.get("ext", {}):
+    for id, values in form.values.get("ext", {}).items():
+        if not all(runtime.inputs.path(ref).is_file() for ref in map(reference, values.values()) if ref is not None):
+            yield f"A picture of the extension {id!r} is not on this server: choose it again."
         if id not in ready:
             yield f"The extension {id!r}, which took part, is not there or switched off."
 

@@ -12,7 +12,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from webui.schema.errors import BadRequest
-from webui.schema.images import ImageRef
+from webui.schema.images import ImageRef, reference
 from webui.schema.requests import Request, describe_validation
 
 S = TypeVar("S")
@@ -88,11 +88,16 @@ class JobContext:
         self._data.images[digest] = data.getvalue()
         return ImageRef(sha256=digest)
 
-    def image(self, ref: ImageRef) -> Image.Image:
-        """A picture of the request. Raises BadRequest when it is not there."""
-        if ref.sha256 not in self._data.images:
+    def image(self, ref: ImageRef | Mapping[str, Any]) -> Image.Image:
+        """A picture of the request; of a field of the type image, `job.image(job.params["painting"])`.
+
+        Raises:
+            BadRequest: it is not there.
+        """
+        named = ref if isinstance(ref, ImageRef) else reference(ref)
+        if named is None or named.sha256 not in self._data.images:
             raise BadRequest("A picture of this request is no longer there.", "Choose the picture again.")
-        return Image.open(io.BytesIO(self._data.images[ref.sha256]))
+        return Image.open(io.BytesIO(self._data.images[named.sha256]))
 
     def state(self, kind: Callable[[], S]) -> S:
         """This extension's object of this class for this job, made when it is first asked for."""

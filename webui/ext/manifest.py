@@ -73,6 +73,9 @@ class Manifest(Head):
         for what, names in _names(self).items():
             if twice := next((name for name in names if names.count(name) > 1), None):
                 raise ValueError(f'{what} "{twice}" stands there twice')
+        for param in (*self.settings, *(param for spec in self.preprocessors for param in spec.params)):
+            if param.type == "image":
+                raise ValueError(f'"{param.id}" is a picture, which only the fields of an accordion can be')
         declared = {model.id for model in self.models}
         for spec in self.preprocessors:
             if missing := [model for model in spec.models if model not in declared]:

@@ -10,9 +10,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from webui.schema.errors import BadRequest
+from webui.schema.images import reference
 
-Kind = Literal["int", "float", "bool", "text", "choice"]
+Kind = Literal["int", "float", "bool", "text", "choice", "image"]
 Word = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Colour = Annotated[str, Field(pattern=r"^(#[0-9a-f]{6}|[a-z]{3,20})$")]
 USUAL_LENGTH, LONGEST = 10_000, 1_000_000
 
 
@@ -24,9 +26,11 @@ class Strict(BaseModel):
 
 class Param(Strict):
     """One declared parameter. min, max, step: for numbers. choices: for "choice". max_length: of a text, in characters;
-    USUAL_LENGTH where nothing is said.
+    USUAL_LENGTH where nothing is said; lines: how many of it the page shows. colours: of a picture that is painted in
+    the page, as CSS has them ("red", "#ff0000"); without them any picture is taken.
 
-    Without a default it is min or 0, False, "" or the first choice; without a label it is named after its id.
+    Without a default it is min or 0, False, "" or the first choice; without a label it is named after its id. A picture
+    is `{"sha256": ...}` of one that was handed in, or None, which is its default.
     """
 
     id: Word
@@ -38,6 +42,8 @@ class Param(Strict):
     default: int | float | bool | str | None = None
     choices: tuple[str, ...] = ()
     max_length: int | None = Field(None, ge=1, le=LONGEST)
+    lines: int | None = Field(None, ge=1, le=40)
+    colours: tuple[Colour, ...] = ()
     help: str = ""
 
     @model_validator(mode="before")
@@ -54,8 +60,12 @@ class Param(Strict):
             raise ValueError('"choices" belong to the type "choice", and to no other')
         if self.type not in ("int", "float") and (self.min, self.max, self.step) != (None, None, None):
             raise ValueError(f'"min", "max" and "step" belong to numbers, not to the type "{self.type}"')
-        if self.type != "text" and self.max_length is not None:
-            raise ValueError(f'"max_length" belongs to texts, not to the type "{self.type}"')
+        if self.type != "text" and (self.max_length, self.lines) != (None, None):
+            raise ValueError(f'"max_length" and "lines" belong to texts, not to the type "{self.type}"')
+        if self.type != "image" and self.colours:
+            raise ValueError(f'"colours" belong to pictures, not to the type "{self.type}"')
+        if self.type == "image" and self.default is not None:
+            raise ValueError("a picture has no default")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError(f'"min" {self.min:g} is above "max" {self.max:g}')
         if fault := self.fault(self.default):
@@ -72,6 +82,9 @@ class Param(Strict):
             longest = self.max_length or USUAL_LENGTH
             fits = isinstance(value, str) and len(value) <= longest
             return "" if fits else f"is {value!r:.20} but must be a text of at most {longest} characters"
+        if self.type == "image":
+            fits = value is None or reference(value) is not None
+            return "" if fits else f"is {value!r:.20} but must name a picture by its sha256"
         return self._number_fault(value)
 
     def _number_fault(self, value: Any) -> str:
@@ -101,7 +114,7 @@ def _plain(given: Mapping[str, Any]) -> Any:
     """The default of a parameter that declares none."""
     number = given.get("min", 0)
     choices = given.get("choices") or [""]
-    return {"bool": False, "text": "", "choice": choices[0]}.get(str(given.get("type")), number)
+    return {"bool": False, "text": "", "choice": choices[0], "image": None}.get(str(given.get("type")), number)
 
 
 def values_of(params: Sequence[Param], given: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from webui.schema.control import MAX_UNITS, ControlUnit
 from webui.schema.errors import BadRequest
 from webui.schema.fields import parameter
 from webui.schema.images import ImageRef as ImageRef
+from webui.schema.images import reference
 from webui.schema.names import SAMPLER_NAMES, SCHEDULE_NAMES, canonical_sampler, canonical_schedule
 
 MAX_SEED = 2**32 - 1
@@ -141,11 +142,18 @@ class Generation(BaseModel):
     @property
     def image_refs(self) -> tuple[ImageRef, ...]:
         """The pictures this request needs; img2img's own come first."""
-        return self.own_image_refs + tuple(ref for unit in self.control if unit.enabled for ref in unit.image_refs)
+        units = (ref for unit in self.control if unit.enabled for ref in unit.image_refs)
+        return (*self.own_image_refs, *units, *self.ext_image_refs)
+
+    @property
+    def ext_image_refs(self) -> tuple[ImageRef, ...]:
+        """The pictures among the values of extensions."""
+        values = (value for fields in self.ext.values() for value in fields.values())
+        return tuple(ref for value in values if (ref := reference(value)) is not None)
 
     @property
     def own_image_refs(self) -> tuple[ImageRef, ...]:
-        """The pictures without those of the control units."""
+        """The pictures without those of control units and extensions."""
         return ()
 
 

@@ -32,7 +32,8 @@ atelier.extras = (() => {
   function draw(tab) {
     const folds = here(tab).map(({ ext, label, fields }) => {
       const given = values[tab]?.[ext] ?? {};
-      const knobs = fields.map((field) => atelier.knobs.knob(field, given[field.id], (value) => change(field, value)));
+      const control = (field) => (field.type === "image" ? picture : atelier.knobs.knob)(field, given[field.id], (value) => change(field, value), tab);
+      const knobs = fields.map(control);
       const { details, body, mark } = atelier.knobs.fold(label, false);
       details.dataset.ext = ext;
       body.append(atelier.el("div", { class: "a-knobs a-own-params" }, ...knobs));
@@ -47,6 +48,33 @@ atelier.extras = (() => {
     });
     views[tab] ??= atelier.el("div", { class: "a-folds" });
     views[tab].replaceChildren(...folds);
+  }
+
+  /** A field that takes a picture: dropped, pasted, chosen, or painted in the colours that it declares. */
+  function picture(field, value, change, tab) {
+    let sha = value?.sha256 ?? "";
+    const box = atelier.el("div", { class: "a-knob a-knob-image", "data-id": field.id, title: field.help });
+    const take = (next) => {
+      sha = next;
+      change(next ? { sha256: next } : null);
+    };
+    const buttons = field.colours.length ? [{ text: "Paint", title: field.help, act: () => paint() }] : [];
+    const show = () => box.replaceChildren(atelier.zones.zone({ label: field.label, sha, place: tab, change: take, buttons }));
+    async function paint() {
+      try {
+        const own = await atelier.units.own(tab);
+        const size = [atelier.form.value(tab, "width") || 512, atelier.form.value(tab, "height") || 512].map(Number);
+        const below = { picture: own && atelier.zones.url(own), layer: sha && atelier.zones.url(sha) };
+        const blob = await atelier.paint.open({ title: field.label, mask: true, colours: field.colours, size, ...below });
+        if (!blob) return;
+        take(await atelier.zones.upload(blob));
+        show();
+      } catch (problem) {
+        atelier.say(tab, problem);
+      }
+    }
+    show();
+    return box;
   }
 
   /** The extensions changed: their accordions come and go, without a reload of the page. */

@@ -54,9 +54,11 @@ atelier.knobs = (() => {
   }
 
   function text(spec, value, change) {
-    const box = el("input", { type: "text", class: "a-input", value, placeholder: spec.placeholder });
+    const tall = spec.lines > 1;
+    const box = el(tall ? "textarea" : "input", { ...(tall ? { rows: spec.lines } : { type: "text", value }), class: "a-input", placeholder: spec.placeholder });
+    if (tall) box.value = value;
     box.addEventListener("input", () => change(box.value));
-    return frame(spec, "text", head(spec), box);
+    return frame(spec, tall ? "lines" : "text", head(spec), box);
   }
 
   /** choices: texts, or [value, text] pairs; in groups where `spec.groups` holds {label: choices}. */

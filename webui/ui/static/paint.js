@@ -8,27 +8,28 @@ atelier.paint = (() => {
   let opening = false; // it is open, or its picture is being loaded
 
   /** title; picture: address of what is painted on, or "" for a drawing from nothing; size: of that; mask: paint a mask
-   *  over the picture (what comes back is white where it is painted, on black); layer: a mask to begin with.
+   *  over the picture (what comes back is white where it is painted, on black); layer: a mask to begin with; colours: a
+   *  mask is painted, and comes back, in these.
    *  Resolves to a PNG blob, or null when the user closed it (at once where a canvas is open or being opened). */
   async function open(what) {
     if (opening) return null;
     opening = true;
     try {
       const prepared = await prepare(what);
-      return await new Promise((resolve) => show({ title: what.title, ...prepared, resolve }));
+      return await new Promise((resolve) => show({ title: what.title, colours: what.colours ?? [], ...prepared, resolve }));
     } finally {
       opening = false;
     }
   }
 
   /** The canvas as it is at first, and the picture below a mask. */
-  async function prepare({ picture = "", size = [512, 512], mask = false, layer = "" }) {
+  async function prepare({ picture = "", size = [512, 512], mask = false, layer = "", colours = [] }) {
     const below = picture ? await load(picture) : null;
     const [width, height] = below ? fitted(below.naturalWidth, below.naturalHeight) : size;
     const canvas = el("canvas", { width, height });
     const context = canvas.getContext("2d", { willReadFrequently: true });
     if (!mask) begin(context, below);
-    if (mask && layer) tint(context, await load(layer));
+    if (mask && layer) tint(context, await load(layer), colours.length > 0);
     return { below, canvas, context, mask };
   }
 
@@ -53,30 +54,35 @@ atelier.paint = (() => {
     if (below) context.drawImage(below, 0, 0, width, height);
   }
 
-  /** White of a black and white mask becomes paint. */
-  function tint(context, mask) {
+  /** White of a black and white mask becomes paint; of a coloured one all but black stays as it is. */
+  function tint(context, mask, coloured) {
     const { width, height } = context.canvas;
     context.drawImage(mask, 0, 0, width, height);
     const pixels = context.getImageData(0, 0, width, height);
-    for (let at = 0; at < pixels.data.length; at += 4) pixels.data.set([138, 108, 255, pixels.data[at] > 127 ? 255 : 0], at);
+    for (let at = 0; at < pixels.data.length; at += 4) {
+      const painted = Math.max(pixels.data[at], pixels.data[at + 1], pixels.data[at + 2]) > 127;
+      if (!coloured) pixels.data.set([138, 108, 255], at);
+      pixels.data[at + 3] = painted ? 255 : 0;
+    }
     context.putImageData(pixels, 0, 0);
   }
 
-  /** The mask as it is sent: white on black, without half-painted rims. */
-  function flattened(canvas) {
+  /** The mask as it is sent: white, or the colours, on black, without half-painted rims. */
+  function flattened(canvas, coloured) {
     const { width, height } = canvas;
     const flat = el("canvas", { width, height });
     const pixels = canvas.getContext("2d").getImageData(0, 0, width, height);
     for (let at = 0; at < pixels.data.length; at += 4) {
-      const value = pixels.data[at + 3] > 127 ? 255 : 0;
-      pixels.data.set([value, value, value, 255], at);
+      const painted = pixels.data[at + 3] > 127;
+      if (!painted || !coloured) pixels.data.fill(painted ? 255 : 0, at, at + 3);
+      pixels.data[at + 3] = 255;
     }
     flat.getContext("2d").putImageData(pixels, 0, 0);
     return flat;
   }
 
-  function show({ title, below, canvas, context, mask, resolve }) {
-    const state = { size: Math.max(4, Math.round(Math.min(canvas.width, canvas.height) / 24)), colour: mask ? MASK : "#ffffff", erase: false, past: [], future: [], zoom: 1 };
+  function show({ title, below, canvas, context, mask, colours, resolve }) {
+    const state = { size: Math.max(4, Math.round(Math.min(canvas.width, canvas.height) / 24)), colour: mask ? (colours[0] ?? MASK) : "#ffffff", erase: false, past: [], future: [], zoom: 1 };
     const board = el("div", { class: `a-board${mask ? " a-board-mask" : ""}` }, canvas);
     board.style.aspectRatio = `${canvas.width} / ${canvas.height}`;
     if (mask && below) board.prepend(el("img", { src: below.src, alt: "" }));
@@ -87,8 +93,8 @@ atelier.paint = (() => {
       box = null;
       resolve(blob);
     };
-    const done = () => (mask ? flattened(canvas) : canvas).toBlob(close, "image/png");
-    const bar = tools({ state, context, mask, board, scroll });
+    const done = () => (mask ? flattened(canvas, colours.length > 0) : canvas).toBlob(close, "image/png");
+    const bar = tools({ state, context, mask, offered: colours, board, scroll });
     const foot = el("div", { class: "a-paint-foot" }, el("span", { class: "a-soft" }, "[ ] size · X erase · Ctrl+Z undo · wheel zoom"), el("button", { type: "button", class: "a-chip", onclick: () => close(null) }, "Cancel"), el("button", { type: "button", class: "a-chip a-strong", onclick: done }, "Use it"));
     box = el("div", { class: "a-paint a-html", role: "dialog", "aria-modal": "true", "aria-label": title, tabindex: "-1" }, el("div", { class: "a-paint-frame" }, el("div", { class: "a-paint-head" }, el("strong", {}, title), bar.element), scroll, foot));
     box.addEventListener("keydown", (event) => keys(event, bar, close));
@@ -114,7 +120,7 @@ atelier.paint = (() => {
     event.stopPropagation();
   }
 
-  function tools({ state, context, mask, board, scroll }) {
+  function tools({ state, context, mask, offered, board, scroll }) {
     const { canvas } = context;
     const shot = () => context.getImageData(0, 0, canvas.width, canvas.height);
     const keep = () => {
@@ -142,13 +148,13 @@ atelier.paint = (() => {
     const most = Math.max(40, Math.round(Math.min(canvas.width, canvas.height) / 3));
     const size = el("input", { type: "range", min: 1, max: most, value: state.size, "aria-label": "Brush size" });
     size.addEventListener("input", () => (state.size = Number(size.value)));
-    const colours = mask ? [] : ["#ffffff", "#000000"].map(swatch);
+    const colours = (mask ? offered : ["#ffffff", "#000000"]).map(swatch);
     const free = mask ? null : el("input", { type: "color", class: "a-swatch", value: "#ff0000", title: "Another colour", oninput: (event) => pick(event.target.value, event.target) });
     const button = (text, act, title) => el("button", { type: "button", class: "a-chip", title, onclick: act }, text);
     const eraser = button("Erase", () => toggle(), "Take paint away (X)");
 
     function swatch(colour) {
-      const one = el("button", { type: "button", class: "a-swatch", title: colour === "#ffffff" ? "White" : "Black", onclick: () => pick(colour, one) });
+      const one = el("button", { type: "button", class: "a-swatch", title: { "#ffffff": "White", "#000000": "Black" }[colour] ?? colour, onclick: () => pick(colour, one) });
       one.style.background = colour;
       one.classList.toggle("a-chosen", colour === state.colour);
       return one;
@@ -156,7 +162,8 @@ atelier.paint = (() => {
 
     function pick(colour, element) {
       state.colour = colour;
-      [...colours, free].forEach((other) => other.classList.toggle("a-chosen", other === element));
+      if (state.erase) toggle();
+      [...colours, free].forEach((other) => other?.classList.toggle("a-chosen", other === element));
     }
 
     /** A mask is erased; on a drawing the brush goes from white to black and back. */
@@ -175,7 +182,7 @@ atelier.paint = (() => {
     const undo = step("past", "future");
     const redo = step("future", "past");
     const resize = (factor) => (size.value = state.size = Math.min(most, Math.max(1, Math.round(state.size * factor))));
-    const element = el("div", { class: "a-paint-tools" }, ...colours, free, mask && eraser, el("label", { class: "a-paint-size" }, "Size", size), button("Undo", undo, "Ctrl+Z"), button("Redo", redo, "Ctrl+Y"), button("Invert", invert), button("Clear", clear));
+    const element = el("div", { class: "a-paint-tools" }, ...colours, free, mask && eraser, el("label", { class: "a-paint-size" }, "Size", size), button("Undo", undo, "Ctrl+Z"), button("Redo", redo, "Ctrl+Y"), offered.length ? null : button("Invert", invert), button("Clear", clear));
     return { element, keep, undo, redo, resize, toggle, zoom };
   }
 

@@ -164,5 +164,5 @@ atelier.units = (() => {
     tabs.forEach(attach);
   }
 
-  return { start, attach, collect, fill, take, look };
+  return { start, attach, collect, fill, take, look, own };
 })();
