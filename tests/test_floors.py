@@ -24,11 +24,11 @@ FLOORS = (
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # What the web process may use of the engine.
-ENGINE_WITHOUT_TORCH = {"interface", "client", "questions", "wire", "watchdog"}
+ENGINE_WITHOUT_TORCH = {"interface", "client", "questions", "spawn", "wire", "watchdog"}
 # What the web process may use of extensions: their code never runs there.
 EXT_WITHOUT_TORCH = {
-    "bundled", "check", "command", "discover", "hooks", "install", "manifest", "needs", "order", "params", "report",
-    "state", "sync", "weights",
+    "bundled", "check", "command", "discover", "file_lock", "hooks", "install", "manifest", "needs", "order", "params",
+    "report", "state", "sync", "weights",
 }  # fmt: skip
 # Parts that may import a library; every other library but these is free for all.
 HOMES = {

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from tests.engine.stub_child import RED
-from webui.engine.client import EngineOptions, EngineProcess
+from webui.engine.client import EngineProcess
+from webui.engine.spawn import EngineOptions
 from webui.engine.watchdog import Patience
 from webui.schema.errors import AtelierError, BadRequest, EngineDied
 from webui.schema.events import Done, Event, Failed, ImageReady
@@ -127,10 +128,11 @@ def test_an_engine_that_cannot_use_its_device_tells_every_job_why() -> None:
 
 def test_stopping_ends_the_child(harness: Harness) -> None:
     harness.run("a", "red")
-    process = harness.engine._process
-    assert process is not None
+    child = harness.engine._child
+    assert child is not None
+    assert child.runs
     harness.engine.stop()
-    assert process.poll() is not None
+    assert not child.runs
 
 
 def test_a_question_is_answered_beside_the_jobs_with_its_pictures(harness: Harness) -> None:

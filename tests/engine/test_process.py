@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from tests.support import write_tiny_checkpoint
-from webui.engine.client import EngineOptions, EngineProcess
+from webui.engine.client import EngineProcess
+from webui.engine.spawn import EngineOptions
 from webui.schema.events import Done, Event, Failed, ImageReady, Progress
 from webui.schema.requests import Txt2Img
 
@@ -81,7 +82,7 @@ def test_a_process_killed_in_the_middle_of_a_job_fails_it_with_the_reason_and_th
 ) -> None:
     process.submit("doomed", steps=1000)
     process.until(Progress)
-    child = process.engine._process
+    child = process.engine._child
     assert child is not None
     child.kill()
     failed = process.until(Done, Failed)[0]

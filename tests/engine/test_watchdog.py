@@ -49,6 +49,16 @@ def test_the_first_call_of_a_model_has_more_time(clock: list[float]) -> None:
     assert dog.overdue() is not None
 
 
+def test_a_question_that_was_never_answered_has_a_limit_of_its_own(clock: list[float]) -> None:
+    dog = Watchdog(Patience(first=600, asked=30))
+    for kind, limit in (("preprocess canny", 30), ("route echo", 30), ("prepare_job", 600)):
+        dog.heard(kind, None)
+        clock[0] += limit
+        assert dog.overdue() is None
+        clock[0] += 1
+        assert dog.overdue() == f"it has not returned from {kind} in {limit} s"
+
+
 def test_an_engine_that_starts_anew_is_timed_anew(clock: list[float]) -> None:
     dog = with_steps(1.0)
     dog.heard("Denoise", None)

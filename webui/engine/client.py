@@ -3,56 +3,24 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 import threading
 import time
-from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any
+from dataclasses import dataclass
+from typing import Any
 
 from webui.engine.interface import Answered, Mode, OnEvent
 from webui.engine.questions import Questions
-from webui.engine.watchdog import Patience, Watchdog
-from webui.engine.wire import BrokenWire, Message, Wire
+from webui.engine.spawn import EngineOptions, Spawned
+from webui.engine.watchdog import Watchdog
+from webui.engine.wire import Message, Wire
 from webui.schema.asks import What
 from webui.schema.errors import AtelierError, EngineDied
 from webui.schema.events import Done, Event, Failed, parse_event
 from webui.schema.requests import Request
 
-KEPT_LINES = 40
 LONGEST_PAUSE = 30.0
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """How the child process is started.
-
-    extensions: folders whose subfolders are extensions; data_dir: where it stands which of them are on (without it,
-    the bundled ones alone).
-    """
-
-    models_dir: Path
-    device: str = "auto"
-    dtype: str = "auto"
-    patience: Patience = field(default_factory=Patience)
-    extensions: tuple[Path, ...] = ()
-    data_dir: Path | None = None
-
-    @property
-    def command(self) -> list[str]:
-        command = [
-            sys.executable, "-m", "webui.engine.child",
-            "--models-dir", str(self.models_dir), "--device", self.device, "--dtype", self.dtype,
-        ]  # fmt: skip
-        for folder in self.extensions:
-            command += ["--extensions-dir", str(folder)]
-        return command if self.data_dir is None else [*command, "--data-dir", str(self.data_dir)]
 
 
 @dataclass
@@ -78,12 +46,11 @@ class EngineProcess:
         self._lock = threading.RLock()
         self._job: _Job | None = None
         self._wire: Wire | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._child: Spawned | None = None
         self._watchdog = Watchdog(options.patience)
         self._stopping = threading.Event()
         self._hang_reason: str | None = None
         self._unusable: AtelierError | None = None
-        self._last_lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._threads: list[threading.Thread] = []
         self._questions = Questions()
         self._died: dict[str, Any] | None = None
@@ -104,9 +71,9 @@ class EngineProcess:
         self._stopping.set()
         with self._lock:
             self._job = None
-            process = self._process
-        if process is not None:
-            process.kill()
+            child = self._child
+        if child is not None:
+            child.kill()
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(timeout=5)
@@ -184,35 +151,15 @@ class EngineProcess:
     def _run_child(self) -> str:
         """Start a child, pass its messages on until it ends, and say why it ended."""
         self._watchdog.reset()
-        self._last_lines.clear()
-        process = subprocess.Popen(
-            self._options.command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=_environment(),
-        )
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
-        errors = threading.Thread(target=self._copy_errors, args=(process.stderr,), daemon=True)
-        errors.start()
+        child = Spawned(self._options.command)
         with self._lock:
-            self._process, self._wire = process, Wire(process.stdout, process.stdin)
-            wire = self._wire
+            self._child, self._wire = child, child.wire
         if self._stopping.is_set():
-            process.kill()
-        try:
-            while (message := wire.receive()) is not None:
-                self._heard(message)
-        except BrokenWire as error:
-            self._hang_reason = f"it sent {error}"
-        process.kill()
-        code = process.wait()
-        errors.join(timeout=2)
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            _close(pipe)
-        return self._hang_reason or _why(code, list(self._last_lines))
+            child.kill()
+        for message in child.messages():
+            self._heard(message)
+        reason = child.end()
+        return self._hang_reason or reason
 
     def _heard(self, message: Message) -> None:
         body = message.body
@@ -306,40 +253,10 @@ class EngineProcess:
                 self._watchdog.reset()
                 with self._lock:
                     self._hang_reason = reason
-                    process = self._process
-                if process is not None:
-                    process.kill()
-
-    def _copy_errors(self, pipe: IO[bytes]) -> None:
-        """What the child prints is shown as it comes, and its end kept for the reason of a fall."""
-        for line in iter(pipe.readline, b""):
-            text = line.decode(errors="replace").rstrip()
-            self._last_lines.append(text)
-            sys.stderr.write(f"[engine] {text}\n")
+                    child = self._child
+                if child is not None:
+                    child.kill()
 
 
 def _job_body(job: _Job) -> dict[str, Any]:
     return {"job_id": job.id, "request": job.request.model_dump(mode="json")}
-
-
-def _environment() -> dict[str, str]:
-    """The child's environment: no hub requests, and output that is not held back."""
-    quiet = {"HF_HUB_OFFLINE": "1", "HF_HUB_DISABLE_TELEMETRY": "1", "TRANSFORMERS_VERBOSITY": "error"}
-    return {**os.environ, **quiet, "PYTHONUNBUFFERED": "1", "TOKENIZERS_PARALLELISM": "false"}
-
-
-def _why(code: int, last_lines: list[str]) -> str:
-    """An exit code in words, with the last line the child printed."""
-    if code < 0:
-        try:
-            how = f"killed by {signal.Signals(-code).name}"
-        except ValueError:
-            how = f"killed by signal {-code}"
-    else:
-        how = f"exit code {code}"
-    return f"{how}; its last words: {last_lines[-1]}" if last_lines else how
-
-
-def _close(pipe: IO[bytes]) -> None:
-    with contextlib.suppress(OSError):  # what was still to be written has no reader any more
-        pipe.close()

@@ -7,6 +7,9 @@ import threading
 import time
 from collections import defaultdict, deque
 from dataclasses import dataclass
+from typing import get_args
+
+from webui.schema.asks import What
 
 
 @dataclass(frozen=True)
@@ -14,12 +17,14 @@ class Patience:
     """Limits in seconds. A call may take `factor` times its kind's median, and at least `floor`.
 
     first: for a kind of call that this model has not finished once (no median is known, and a first call may compile
-    kernels or draw a large picture on a slow processor); loading: for reading a model from disk.
+    kernels or draw a large picture on a slow processor); asked: the same for a question, such as a map to look at;
+    loading: for reading a model from disk.
     """
 
     floor: float = 60.0
     factor: float = 20.0
     first: float = 600.0
+    asked: float = 600.0
     loading: float = 1800.0
 
 
@@ -64,5 +69,5 @@ class Watchdog:
         if kind == "load":
             return self._patience.loading
         if not self._seconds[kind]:
-            return self._patience.first
+            return self._patience.asked if kind.partition(" ")[0] in get_args(What) else self._patience.first
         return max(self._patience.floor, self._patience.factor * statistics.median(self._seconds[kind]))

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import uvicorn
 
 import webui
-from webui.engine.client import EngineOptions, EngineProcess
+from webui.engine.client import EngineProcess
 from webui.engine.interface import EngineFactory
+from webui.engine.spawn import EngineOptions
 from webui.ext.discover import HOME
 from webui.runtime.prepare import Models
 from webui.runtime.runtime import Runtime
