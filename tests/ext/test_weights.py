@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -141,3 +142,22 @@ def test_stopping_keeps_what_has_come(server: Server, tmp_path: Path):
     assert files_of(one, tmp_path)[0].part.stat().st_size > 0
     fetch_model(one, tmp_path)
     assert (tmp_path / FOLDER / "net" / "weights.bin").read_bytes() == DATA
+
+
+def test_what_two_programs_want_at_once_is_fetched_once(server: Server, tmp_path: Path):
+    one = model(server.url, bytes=len(DATA), sha256=SHA)
+    first_begun, told = threading.Event(), list[tuple[str, int, int]]()
+
+    def slow(*_told: object) -> None:
+        first_begun.set()
+        while not told:
+            time.sleep(0.01)
+
+    first = threading.Thread(target=fetch_model, args=(one, tmp_path, slow))
+    first.start()
+    first_begun.wait()
+    fetch_model(one, tmp_path, lambda *words: told.append(words))
+    first.join()
+    assert set(told) == {("weights.bin", 0, 0)}
+    assert server.ranges == [""]
+    assert sorted(path.name for path in (tmp_path / FOLDER / "net").iterdir()) == ["weights.bin"]

@@ -14,6 +14,7 @@ from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 
+from webui.ext.file_lock import locked
 from webui.ext.specs import ModelFile
 from webui.schema.errors import AtelierError, DiskError
 
@@ -54,6 +55,11 @@ class Wanted:
         """What has come so far."""
         return self.path.with_name(f"{self.path.name}.part")
 
+    @property
+    def lock(self) -> Path:
+        """Held by who fetches it."""
+        return self.path.with_name(f"{self.path.name}.lock")
+
 
 def files_of(model: ModelFile, models_dir: Path) -> tuple[Wanted, ...]:
     """The files of a declared model, whether or not they are there."""
@@ -61,6 +67,11 @@ def files_of(model: ModelFile, models_dir: Path) -> tuple[Wanted, ...]:
     if not model.parts:
         return (Wanted(place, model.url, model.bytes, model.sha256),)
     return tuple(Wanted(place / part.file, part.url, part.bytes, part.sha256) for part in model.parts)
+
+
+def size_of(model: ModelFile) -> int:
+    """Bytes of a declared model, at least about; 0 where nothing is said."""
+    return model.bytes or sum(part.bytes for part in model.parts) or model.megabytes * 1_000_000
 
 
 def is_there(model: ModelFile, models_dir: Path) -> bool:
@@ -71,7 +82,8 @@ def is_there(model: ModelFile, models_dir: Path) -> bool:
 def fetch_model(
     model: ModelFile, models_dir: Path, progress: Progress = lambda *_: None, open: Open | None = None
 ) -> None:
-    """Fetch the files of a model that are missing. A second call goes on where the first one ended.
+    """Fetch the files of a model that are missing. A second call goes on where the first one ended; while another
+    program fetches a file, this one waits and tells of 0 bytes.
 
     Raises:
         FetchError: no address, no connection, or other content than declared; the cure says what to put where.
@@ -87,9 +99,11 @@ def _fetch(wanted: Wanted, progress: Progress, open: Open) -> None:
         raise FetchError(f"{wanted.path.name} has no address to fetch it from.", _by_hand(wanted))
     try:
         wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        _receive(wanted, progress, open)
-        _check(wanted)
-        os.replace(wanted.part, wanted.path)
+        with locked(wanted.lock, lambda: progress(wanted.path.name, 0, 0)):
+            if not wanted.is_there:  # another program may have fetched it meanwhile
+                _receive(wanted, progress, open)
+                _check(wanted)
+                os.replace(wanted.part, wanted.path)
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise FetchError(

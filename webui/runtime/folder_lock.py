@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from pathlib import Path
 
+from webui.ext.file_lock import take
 from webui.schema.errors import AtelierError, DiskError
 
 
@@ -31,7 +30,7 @@ class FolderLock:
             cure = "Choose another one with --data-dir."
             raise DiskError(f"The data folder {folder} cannot be used: {error.strerror}.", cure) from error
         try:
-            _lock(self._file.fileno())
+            take(self._file.fileno())
         except OSError:
             self._file.close()
             raise FolderInUse(
@@ -41,16 +40,3 @@ class FolderLock:
 
     def release(self) -> None:
         self._file.close()
-
-
-def _lock(handle: int) -> None:
-    """Take the file for this process alone, or raise OSError at once."""
-    if sys.platform == "win32":
-        import msvcrt
-
-        os.lseek(handle, 0, os.SEEK_SET)
-        msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
