@@ -43,7 +43,9 @@ def fixed(s: StepContext) -> Tensor:
             share = unit.settings.weight
             if unit.region is not None:
                 share = share * F.interpolate(unit.region.float(), denoised.shape[-2:], mode="bilinear")[0].to(denoised)
-            denoised = denoised + (kept - denoised) * share
+            change = (kept - denoised) * share
+            unit.tell(s.step, change, denoised)
+            denoised = denoised + change
     return denoised
 
 

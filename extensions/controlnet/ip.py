@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from webui.ext import Base, ControlAdapter, ControlInfo, Header, Hint, Match, Residuals, UnetRows, control_info, filled
+from webui.ext import Base, ControlAdapter, ControlInfo, Header, Hint, Match, Residuals, UnetRows, filled
+
+from .nets import matched
 
 HEAD_WIDTH = 64
 """Of the resampler's attentions, in every published file."""
@@ -117,10 +119,8 @@ class IPAdapter(ControlAdapter):
 
     @classmethod
     def probe(cls, header: Header) -> Match | None:
-        info = control_info(header)
-        if info is None or info.kind != "IP-Adapter":
-            return None
-        return Match(info.kind, info.family, hint="source", attends=True, facts={"info": info})
+        match = matched(header, "IP-Adapter")
+        return None if match is None else replace(match, hint="source", attends=True)
 
     @classmethod
     def load(cls, weights: Mapping[str, Tensor], match: Match, base: Base, device: torch.device) -> Self:

@@ -41,22 +41,29 @@ def matched(header: Header, kind: str) -> Match | None:
 class PlainControlNet(ControlAdapter):
     """ControlNet (Zhang et al. 2023, arXiv:2302.05543). What the hint adds is worked out once per pass."""
 
+    KIND = "ControlNet"
+
     def __init__(self, model: ControlNet) -> None:
         self.model = model
 
     @classmethod
     def probe(cls, header: Header) -> Match | None:
-        return matched(header, "ControlNet")
+        return matched(header, cls.KIND)
 
     @classmethod
     def load(cls, weights: Mapping[str, Tensor], match: Match, base: Base, device: torch.device) -> Self:
-        return cls(load_controlnet(weights, match.facts["info"], base, device))
+        return cls(cls.network(weights, match.facts["info"], base, device))
 
-    def prepare(self, hint: Hint) -> Tensor:
+    @classmethod
+    def network(cls, weights: Mapping[str, Tensor], info: ControlInfo, base: Base, device: torch.device) -> ControlNet:
+        """The module of a file of this kind, filled."""
+        return load_controlnet(weights, info, base, device)
+
+    def prepare(self, hint: Hint) -> Any:
         """The features of the hint, (1 c h w)."""
         return self.model.input_hint_block(channels(hint.image, self.model.control.hint_channels))
 
-    def residuals(self, call: UnetRows, prepared: Tensor) -> Residuals:
+    def residuals(self, call: UnetRows, prepared: Any) -> Residuals:
         x, y = latent_of(self.model, call), vector_of(self.model, call)
         emb = self.model.embed(call.timesteps, y, x.dtype)
         return Residuals(*self.model.residuals(x, prepared, emb, call.context))
@@ -69,15 +76,12 @@ class ControlLora(PlainControlNet):
     """Control-LoRA (https://huggingface.co/stabilityai/control-lora): a ControlNet whose weights are the checkpoint's
     own and a difference of low rank; what stands whole in the file is taken as it is."""
 
-    @classmethod
-    def probe(cls, header: Header) -> Match | None:
-        return matched(header, "Control-LoRA")
+    KIND = "Control-LoRA"
 
     @classmethod
-    def load(cls, weights: Mapping[str, Tensor], match: Match, base: Base, device: torch.device) -> Self:
-        info: ControlInfo = match.facts["info"]
+    def network(cls, weights: Mapping[str, Tensor], info: ControlInfo, base: Base, device: torch.device) -> ControlNet:
         config = ControlNetConfig(base.config, info.hint_channels, info.hint_widths)
-        return cls(filled(lambda: ControlNet(config), LoraWeights(weights, base.weights), base.dtype, device))
+        return filled(lambda: ControlNet(config), LoraWeights(weights, base.weights), base.dtype, device)
 
 
 class LoraWeights(Mapping[str, Tensor]):
@@ -118,20 +122,17 @@ class UnionHint:
 class Union(PlainControlNet):
     """ControlNet-Union for SDXL: the kind of the hint is told to the network."""
 
+    KIND = "ControlNet-Union"
     model: ControlNetUnion
 
     @classmethod
-    def probe(cls, header: Header) -> Match | None:
-        return matched(header, "ControlNet-Union")
-
-    @classmethod
-    def load(cls, weights: Mapping[str, Tensor], match: Match, base: Base, device: torch.device) -> Self:
-        info: ControlInfo = match.facts["info"]
+    def network(
+        cls, weights: Mapping[str, Tensor], info: ControlInfo, base: Base, device: torch.device
+    ) -> ControlNetUnion:
         config = ControlNetConfig(info.unet, info.hint_channels, info.hint_widths)
-        state = {name.replace(".attn.in_proj.", ".attn.in_proj_"): name for name in controlnet_state(weights, base)}
         whole = controlnet_state(weights, base)
-        renamed = {ours: whole[theirs] for ours, theirs in state.items()}
-        return cls(filled(lambda: ControlNetUnion(config, info.union_types), renamed, base.dtype, device))
+        renamed = {name.replace(".attn.in_proj.", ".attn.in_proj_"): tensor for name, tensor in whole.items()}
+        return filled(lambda: ControlNetUnion(config, info.union_types), renamed, base.dtype, device)
 
     def prepare(self, hint: Hint) -> UnionHint:
         kind = union_type(hint.settings)

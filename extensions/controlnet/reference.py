@@ -39,23 +39,28 @@ def begin(p: PassContext, units: Sequence[LoneUnit]) -> None:
 
 
 def read(sources: Sequence[Source], name: str, attend: Attend, x: Tensor, context: Tensor) -> Tensor:
-    """The attention over its own input and all references that act now: (b n c), (b n c) -> (b n c).
+    """The attention over its own input and all references that act now: (b n c), (b n c) -> (b n c)."""
+    acting = [(source, bank) for source in sources if (bank := source.bank(name)) is not None]
+    out = blended(acting, attend, x, context)
+    for source, _ in acting:
+        if source.measures(name):
+            without = blended([pair for pair in acting if pair[0] is not source], attend, x, context)
+            source.tell(out - without, without)
+    return out
+
+
+def blended(acting: Sequence[tuple[Source, Tensor]], attend: Attend, x: Tensor, context: Tensor) -> Tensor:
+    """The attention with these references and what is seen of them: (b n c), (b n c) -> (b n c).
 
     With style fidelity f: f * (rows of the negative prompt see themselves alone) + (1 - f) * (all see the references).
     """
-    seen = [context]
-    fidelity = 0.0
-    for source in sources:
-        bank = source.bank(name)
-        if bank is not None:
-            seen.append(bank)
-            fidelity = max(fidelity, source.fidelity)
-    if len(seen) == 1:
+    if not acting:
         return attend(x, context)
-    with_reference = attend(x, torch.cat(seen, dim=1))
+    with_reference = attend(x, torch.cat([context, *(bank for _, bank in acting)], dim=1))
+    fidelity = max(source.fidelity for source, _ in acting)
     if fidelity == 0:
         return with_reference
-    is_cond = torch.tensor(sources[0].is_cond, device=x.device)[:, None, None]
+    is_cond = torch.tensor(acting[0][0].is_cond, device=x.device)[:, None, None]
     faithful = torch.where(is_cond, with_reference, attend(x, context))
     return fidelity * faithful + (1 - fidelity) * with_reference
 
@@ -70,6 +75,7 @@ class Source:
         self._latent = p.encode_image(unit.hint.image[0].float() * 2 - 1)
         self._noise = p.noise
         self._written: dict[str, Tensor] = {}
+        self._acting: set[str] = set()
         self.fidelity = fidelity_of(unit, p.config.family)
 
     @property
@@ -84,9 +90,18 @@ class Source:
         if name == self._layers[0]:  # the first attention of a call
             self._written = {}
             self._write()
-        if self._unit.settings.weight <= ranks(self._written)[name]:
-            return None
-        return self._written[name]
+            weight = self._unit.settings.weight
+            self._acting = {other for other, rank in ranks(self._written).items() if rank < weight}
+        return self._written[name] if name in self._acting else None
+
+    def measures(self, name: str) -> bool:
+        """Whether the effect is measured in an attention: in the coarsest that act, as it costs one more of them."""
+        coarsest = min(self._written[other].shape[1] for other in self._acting)
+        return self._written[name].shape[1] == coarsest
+
+    def tell(self, change: Tensor, plain: Tensor) -> None:
+        """The reference changed the output of an attention (b n c) by so much in this call."""
+        self._unit.tell(self._p.call.step, change, plain)
 
     def _write(self) -> None:
         call = self._p.call

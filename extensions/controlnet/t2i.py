@@ -11,7 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from webui.ext import Base, ControlAdapter, Header, Hint, Match, Residuals, UnetRows, control_info, filled
+from webui.ext import Base, ControlAdapter, Header, Hint, Match, Residuals, UnetRows, filled
+
+from .nets import matched
 
 INJECTED = {"sd1": (2, 5, 8, 11), "sdxl": (3, 5, 8)}
 """Input blocks behind which a feature is added; SDXL's fourth goes behind the middle."""
@@ -96,10 +98,7 @@ class T2IAdapter(ControlAdapter):
 
     @classmethod
     def probe(cls, header: Header) -> Match | None:
-        info = control_info(header)
-        if info is None or info.kind != "T2I-Adapter":
-            return None
-        return Match(info.kind, info.family, facts={"info": info})
+        return matched(header, "T2I-Adapter")
 
     @classmethod
     def load(cls, weights: Mapping[str, Tensor], match: Match, base: Base, device: torch.device) -> Self:

@@ -29,7 +29,7 @@ def clip_g(image: np.ndarray, *, ctx: PreprocessContext) -> Map:
 
 def seen(image: np.ndarray, ctx: PreprocessContext, id: str) -> Map:
     """embeds: (1 e); hidden: (1 m c), the last layer's input, and the same of no picture, which is zero."""
-    model = ctx.load(id, lambda: load(ctx.model(id), ctx.device))
+    model = ctx.load(id, lambda: load(ctx.model(id))).to(ctx.device)
     pixels = torch.from_numpy(prepared(image, model.config.image_size))[None].to(model.device)
     with torch.no_grad():
         of_image = model(pixel_values=pixels, output_hidden_states=True)
@@ -42,11 +42,11 @@ def seen(image: np.ndarray, ctx: PreprocessContext, id: str) -> Map:
     return Map(image, data)
 
 
-def load(folder: Path, device: Any) -> Any:
+def load(folder: Path) -> Any:
     """The encoder in a folder, offline."""
     from transformers import CLIPVisionModelWithProjection
 
-    return CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True).eval().to(device)
+    return CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True).eval()
 
 
 def prepared(image: np.ndarray, side: int = SIDE) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,9 +17,12 @@ from tests.control.small import write
 from tests.extensions.support import ROOT
 from tests.nn.weights import randomise
 from tests.support import write_tiny_checkpoint
+from webui.control.adapters import Match
+from webui.control.shelf import Loaded, Shelf
 from webui.engine.devices import place
 from webui.engine.engine import Engine
 from webui.engine.extensions import Folders
+from webui.engine.preprocessors import Kept
 from webui.ext.state import ExtState
 from webui.nn.config import ModelConfig
 from webui.nn.controlnet import ControlNet, ControlNetConfig
@@ -162,7 +166,11 @@ def test_an_inpaint_net_sees_the_tabs_mask_in_the_part_that_is_drawn(drawing):
 def test_units_without_a_model_draw_by_hooks(drawing, plain, preprocessor):
     unit = {"preprocessor": preprocessor, "model": ""}
     assert drawing.draw(unit) != [plain]
+    (report,) = drawing.of(UnitReport)
+    assert (report.label, report.steps, report.note) == (preprocessor, (0, 1, 2), "")
+    assert all(0.001 < ratio < 10 for ratio in report.ratios)
     assert drawing.draw({**unit, "weight": 0.0}) == [plain]
+    assert [report.note for report in drawing.of(UnitReport)] == ["it did not act in any step."]
     assert drawing.draw() == [plain]
 
 
@@ -196,8 +204,60 @@ def test_an_ip_adapter_reads_what_clip_sees(drawing, plain):
     unit = {"preprocessor": "ip_adapter_clip_h", "model": "ip"}
     whole = drawing.draw(unit)
     assert whole != [plain]
+    (strong,) = drawing.of(UnitReport)
+    assert (strong.steps, strong.note) == ((0, 1, 2), "")
+    assert all(ratio > 0.01 for ratio in strong.ratios)
     assert drawing.draw({**unit, "weight": 0.5}) not in (whole, [plain])
     assert drawing.draw() == [plain]
+
+
+def test_all_networks_rest_once_after_the_last_picture(drawing, monkeypatch):
+    kinds: list[str] = []
+    for owner in (Shelf, Kept):
+        rest = owner.rest
+        monkeypatch.setattr(owner, "rest", lambda one, rest=rest: (kinds.append(drawing.events[-1].type), rest(one))[1])
+    drawing.draw({}, n_iter=2)
+    assert kinds == ["unit", "unit"]  # the reports stand behind the pictures
+    drawing.draw()
+    assert kinds == ["unit", "unit"]
+
+
+class Net(torch.nn.Module):
+    """Remembers where it was moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moves: list[str] = []
+
+    def to(self, device: Any) -> Any:
+        self.moves.append(str(device))
+        return self
+
+
+def test_what_rests_goes_to_the_cpu_and_stays_loaded(drawing):
+    net, other = Net(), Net()
+    shelf, kept = Shelf(torch.device("meta")), Kept()
+    loaded = Loaded(SimpleNamespace(modules=lambda: (net,)), Match("x"))
+    shelf._loaded[Path("x"), 0, 0] = loaded
+    assert kept.get("depth", "net", lambda: other) is other
+    assert kept.get("depth", "table", lambda: {"a": 1}) == {"a": 1}
+    shelf.rest()
+    kept.rest()
+    assert (net.moves, other.moves) == (["cpu"], ["cpu"])
+    assert kept.get("depth", "net", Net) is other
+
+
+def test_a_network_is_called_once_for_the_pictures_of_a_batch(drawing, monkeypatch):
+    rows: list[int] = []
+    residuals = ControlNet.residuals
+    monkeypatch.setattr(
+        ControlNet, "residuals", lambda net, x, *given: (rows.append(len(x)), residuals(net, x, *given))[1]
+    )
+    drawing.draw({}, batch_size=3)
+    assert rows == [6, 6, 6]
+    rows.clear()
+    drawing.draw({"mode": "ControlNet is more important"}, batch_size=2, steps=1)
+    assert rows == [2]
 
 
 def test_a_file_that_does_not_fit_fails_the_job_by_name(drawing):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -15,8 +16,10 @@ from tests.nn.small import UNETS
 from tests.nn.weights import draw, randomise
 from webui.checkpoints.header import Header
 from webui.control.adapters import Base, ControlAdapter, Hint, Match, Residuals, UnetRows
+from webui.control.areas import attention_size
 from webui.control.policy import in_pass, in_window, soft_weights
-from webui.control.units import PassUnits, Unit, attention_size
+from webui.control.together import answer_together
+from webui.control.units import Fitted, LoneUnit, PassUnits, Unit
 from webui.nn.taps import Controls
 from webui.nn.unet import UNet
 from webui.schema.control import CONTROL_MODES, ControlUnit
@@ -70,8 +73,8 @@ def unit(
 ) -> Unit:
     chosen = ControlUnit(**{"model": "x", **settings})
     hint = Hint(torch.zeros(1, 3, 64, 64), np.zeros((64, 64, 3), np.uint8), chosen)
-    return Unit(1, chosen, adapter, Match("x", pooled=pooled, attends=getattr(adapter, "attends", False)), CONFIG, hint,
-                region, hires)  # fmt: skip
+    match = Match("x", pooled=pooled, attends=getattr(adapter, "attends", False))
+    return Unit(Fitted(1, chosen, adapter, match, CONFIG, hint, region, hires))
 
 
 def plainly(adapter: Fixed, mode: str, weight: float, is_cond: tuple[bool, ...], **more: Any) -> list[Tensor]:
@@ -219,9 +222,100 @@ def test_each_unit_reports_the_mean_ratio_of_each_step():
     for step in range(4):
         units.total(call(step=step, steps=4))
         units.measure([2 * raw.expand(2, -1, -1, -1) for raw in adapter.raw], adapter.middle.expand(2, -1, -1, -1))
-    (report,) = units.reports()
+    (report,) = units.reports(4)
     assert report.steps == (0, 1, 2)
     assert report.values == pytest.approx([(0.25 * 3 + 0.5) / 4] * 3, rel=1e-5)
+
+
+def test_a_unit_that_attends_reports_what_it_adds_to_the_attention():
+    units = PassUnits([unit(Fixed(attends=True))])
+    for step, size in ((0, 1.0), (2, 3.0)):
+        ((extra,),) = units.total(call(step=step)).keys_values.values()
+        extra.watch(torch.full((2, 16, 64), size), torch.full((2, 16, 64), -10.0))
+    (report,) = units.reports(20)
+    assert (report.steps, report.measured) == ((0, 2), True)
+    assert report.values == pytest.approx([0.1, 0.3])
+
+
+def lone(number: int = 1, **settings: Any) -> LoneUnit:
+    chosen = ControlUnit(**{"preprocessor": "reference_only", **settings})
+    return LoneUnit(number, chosen, Hint(torch.zeros(1, 3, 8, 8), np.zeros((8, 8, 3), np.uint8), chosen))
+
+
+def test_a_unit_without_a_model_reports_what_its_extension_told():
+    one = lone(2)
+    one.tell(3, torch.ones(4), torch.full((4,), 2.0))
+    one.tell(3, torch.ones(4), torch.full((4,), 4.0))
+    first, second = PassUnits([unit(Fixed())], [one]).reports(20)
+    assert (first.number, first.steps) == (1, ())
+    assert (second.number, second.label, second.steps) == (2, "reference_only", (3,))
+    assert second.values == pytest.approx([0.375])
+
+
+def test_of_a_unit_whose_extension_told_nothing_only_its_window_is_known():
+    assert [one.report(10).measured for one in (lone(), lone(weight=0.0), lone(start=0.95))] == [False, True, True]
+
+
+def pictures(*shared: Unit, count: int = 2) -> list[PassUnits]:
+    return [PassUnits([Unit(one.fitted) for one in shared]) for _ in range(count)]
+
+
+def test_the_network_is_asked_once_for_all_pictures_of_a_batch():
+    adapter, own = Fixed(), Fixed(50)
+    first, second, third = pictures(unit(adapter, mode=CONTROL, weight=0.5), count=3)
+    third = PassUnits([*third.units, Unit(replace(unit(own).fitted, number=2))])
+    calls = [call((True, False)), call((True, True, False)), call()]
+    answers = answer_together([(one, rows) for one, rows in zip((first, second, third), calls, strict=True)])
+    assert (adapter.rows, own.rows) == ([4], [])
+    for one, rows, answer in zip((first, second), calls, answers, strict=False):
+        expected = plainly(adapter, CONTROL, 0.5, rows.is_cond)
+        assert same(one.total(rows, answer).controls, expected)
+    third.total(calls[2], answers[2])
+    assert (adapter.rows, own.rows, adapter.prepared) == ([4], [2], 1)
+
+
+def test_pictures_in_other_steps_or_of_other_sizes_are_asked_alone():
+    one, other = pictures(unit(Fixed()))
+    wide = replace(call(), x=draw(2, 4, 8, 16))
+    assert answer_together([(one, call(step=1)), (other, call(step=2))]) == [{}, {}]
+    assert answer_together([(one, call()), (other, wide)]) == [{}, {}]
+    assert answer_together([(one, call())]) == [{}]
+
+
+@pytest.mark.parametrize("kind", ["features", "attends"])
+def test_every_kind_of_answer_is_shared_out_by_rows(kind):
+    adapter = Fixed(**{kind: True})
+    one, other = pictures(unit(adapter))
+    rows = [call(), call((True, True, False))]
+    answers = answer_together([(one, rows[0]), (other, rows[1])])
+    for picture, given, answer in zip((one, other), rows, answers, strict=True):
+        together, alone = picture.total(given, answer), picture.total(given)
+        assert together.controls.hidden.keys() == alone.controls.hidden.keys()
+        for block, state in together.controls.hidden.items():
+            assert torch.equal(state, alone.controls.hidden[block])
+        for name, (extra,) in together.keys_values.items():
+            assert torch.equal(extra.keys, alone.keys_values[name][0].keys)
+
+
+def test_low_vram_takes_the_network_off_the_device_after_every_call():
+    moves: list[str] = []
+
+    class Net(torch.nn.Module):
+        def to(self, device: Any) -> Any:
+            moves.append(str(device))
+            return self
+
+    class Placed(Fixed):
+        def modules(self) -> list[torch.nn.Module]:
+            return [net]
+
+    net = Net()
+    for low_vram, expected in ((False, ["meta", "meta"]), (True, ["meta", "cpu", "meta", "cpu"])):
+        moves.clear()
+        one = unit(Placed(), low_vram=low_vram)
+        for step in range(2):
+            one.ask(replace(call(step=step), x=torch.empty(2, 4, 8, 8, device="meta")))
+        assert moves == expected
 
 
 def test_keys_and_values_carry_weight_rows_and_region():

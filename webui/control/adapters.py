@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 import numpy as np
 
@@ -82,7 +82,7 @@ class Hint:
 
 @dataclass(frozen=True)
 class UnetRows:
-    """The rows of one picture in one call of the U-Net.
+    """The rows of one picture in one call of the U-Net; for a control network, of all pictures that it steers alike.
 
     x: (b c h w), scaled as the U-Net sees it; timesteps: (b,); context: (b n d); y: (b adm) or None; is_cond: for each
     row whether it is of the prompt (not the negative one); step: solver step from 0, of `steps`.
@@ -124,6 +124,29 @@ class Residuals:
     keys_values: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
+class Network(Protocol):
+    """One loaded control file, as units ask it: a `ControlAdapter`, or what stands for one."""
+
+    def prepare(self, hint: Hint) -> Any:
+        """See `ControlAdapter.prepare`."""
+
+    def residuals(self, call: UnetRows, prepared: Any) -> Residuals:
+        """See `ControlAdapter.residuals`."""
+
+    def modules(self) -> Sequence[nn.Module]:
+        """See `ControlAdapter.modules`."""
+
+
+class AdapterKind(Protocol):
+    """What reads one kind of control file: a subclass of `ControlAdapter`, or what stands for one."""
+
+    def probe(self, header: Header) -> Match | None:
+        """See `ControlAdapter.probe`."""
+
+    def load(self, weights: Mapping[str, Tensor], match: Match, base: Base, device: torch.device) -> Network:
+        """See `ControlAdapter.load`."""
+
+
 class ControlAdapter(ABC):
     """A kind of control network. One object is one loaded file; it keeps no state of a pass."""
 
@@ -138,12 +161,13 @@ class ControlAdapter(ABC):
         """The network of a file on `device`, in `base.dtype`. weights: read from the file when they are asked for."""
 
     def prepare(self, hint: Hint) -> Any:
-        """What is worked out once per pass and handed to each `residuals`."""
+        """What is worked out once and handed to each `residuals`. The pictures of a batch share it: nobody may write
+        into it."""
         return hint
 
     @abstractmethod
     def residuals(self, call: UnetRows, prepared: Any) -> Residuals:
-        """The residuals at full strength for the rows of one call."""
+        """The residuals at full strength for the rows of one call, each row for itself."""
 
     def modules(self) -> Sequence[nn.Module]:
         """What the program moves between devices."""

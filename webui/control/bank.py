@@ -11,12 +11,12 @@ from PIL import Image
 from torch import Tensor
 
 from webui.checkpoints.control_catalogue import ControlCatalogue
-from webui.control.adapters import Base, ControlAdapter, Hint, Map, Match
+from webui.control.adapters import AdapterKind, Base, Hint, Map, Match
 from webui.control.geometry import CROP, Pixels, fit, mirrored_to
 from webui.control.maps import MapCache, Preprocessors, Source, blank, make_map, pixels_of
 from webui.control.policy import in_pass
 from webui.control.shelf import Loaded, Shelf
-from webui.control.units import LoneUnit, PassUnits, Unit
+from webui.control.units import Fitted, LoneUnit, PassUnits, Unit
 from webui.control.validate import check_fit
 from webui.images.mask import load_mask
 from webui.nn.config import ModelConfig
@@ -45,12 +45,12 @@ class Frame:
 
 @dataclass(frozen=True)
 class ControlTools:
-    """What the engine lends. adapters: the classes of all extensions, in running order; config: of the checkpoint;
+    """What the engine lends. adapters: of all extensions, in running order; config: of the checkpoint;
     shelf, maps: kept from job to job; picture: a picture of the request; note: tells the user."""
 
     catalogue: ControlCatalogue
     preprocessors: Preprocessors
-    adapters: Callable[[], Sequence[type[ControlAdapter]]]
+    adapters: Callable[[], Sequence[AdapterKind]]
     shelf: Shelf
     maps: MapCache
     config: ModelConfig
@@ -66,6 +66,7 @@ class UnitBank:
     def __init__(self, request: Request, tools: ControlTools) -> None:
         self._request = request
         self._tools = tools
+        self._fitted_to: dict[tuple[int, Frame], Fitted] = {}
 
     @property
     def units(self) -> list[tuple[int, ControlUnit]]:
@@ -108,11 +109,19 @@ class UnitBank:
             if self._is_alone(unit):
                 alone.append(LoneUnit(number, unit, self._hint(unit, frame, first, Match("")), region, frame.hires))
                 continue
-            loaded = self._load(unit)
+            units.append(Unit(self._fit(number, unit, frame, first, region)))
+        return PassUnits(units, alone)
+
+    def _fit(self, number: int, unit: ControlUnit, frame: Frame, first: Frame, region: Tensor | None) -> Fitted:
+        """The unit made ready for a frame, once for all pictures of that size."""
+        loaded = self._load(unit)
+        known = self._fitted_to.get((number, frame))
+        if known is None or known.adapter is not loaded.adapter:
             hint = self._hint(unit, frame, first, loaded.match, self._is_bgr(unit))
             config = self._tools.config.unet
-            units.append(Unit(number, unit, loaded.adapter, loaded.match, config, hint, region, frame.hires))
-        return PassUnits(units, alone)
+            known = Fitted(number, unit, loaded.adapter, loaded.match, config, hint, region, frame.hires)
+            self._fitted_to[number, frame] = known
+        return known
 
     def _is_alone(self, unit: ControlUnit) -> bool:
         return unit.preprocessor != NO_PREPROCESSOR and self._tools.preprocessors.alone(unit.preprocessor)

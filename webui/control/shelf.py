@@ -14,7 +14,7 @@ from torch import Tensor
 from webui.checkpoints.control import ControlInfo
 from webui.checkpoints.control_catalogue import ControlModel
 from webui.checkpoints.header import Header, read_header
-from webui.control.adapters import Base, ControlAdapter, Match
+from webui.control.adapters import AdapterKind, Base, Match, Network
 from webui.schema.errors import ModelError
 
 KEPT_NETWORKS = 4
@@ -24,7 +24,7 @@ KEPT_NETWORKS = 4
 class Loaded:
     """A control file in memory, and what it is."""
 
-    adapter: ControlAdapter
+    adapter: Network
     match: Match
 
 
@@ -37,7 +37,7 @@ class Shelf:
         self._base: Base | None = None
         self._loaded: OrderedDict[tuple[Path, int, int], Loaded] = OrderedDict()
 
-    def get(self, model: ControlModel, adapters: Sequence[type[ControlAdapter]], base: Base) -> Loaded:
+    def get(self, model: ControlModel, adapters: Sequence[AdapterKind], base: Base) -> Loaded:
         """The network of a file, loaded now unless it is there. adapters: those that may know it, in order.
 
         Raises:
@@ -67,9 +67,7 @@ class Shelf:
         self._base = None
 
 
-def load_control(
-    model: ControlModel, adapters: Sequence[type[ControlAdapter]], base: Base, device: torch.device
-) -> Loaded:
+def load_control(model: ControlModel, adapters: Sequence[AdapterKind], base: Base, device: torch.device) -> Loaded:
     """The network of a file. Raises ModelError."""
     header = read_header(model.path)
     for adapter in adapters:

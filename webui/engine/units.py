@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from webui.control.bank import Frame, UnitBank
-from webui.control.units import PassUnits, Ratios
+from webui.control.effect import Ratios
+from webui.control.units import PassUnits
 from webui.engine.telling import Telling
 from webui.ext.passes import PassInfo
 from webui.images.read import opaque
@@ -58,7 +59,7 @@ class JobUnits:
 
     def closed(self, info: PassInfo, units: PassUnits) -> None:
         """Remember what the units did in a pass."""
-        for ratios in units.reports():
+        for ratios in units.reports(info.steps):
             self._seen[ratios.number, info.part].append(ratios)
 
     def report(self) -> None:
@@ -68,7 +69,7 @@ class JobUnits:
             means = [mean_at(step, found) for step in steps]
             event = UnitReport(
                 job_id=self._telling.job_id, unit=number, label=found[0].label, part=part, steps=tuple(steps),
-                ratios=tuple(means), note=effect_note(found[0].measured, means),
+                ratios=tuple(means), note=effect_note(all(one.measured for one in found), means),
             )  # fmt: skip
             self._telling.event(event)
 

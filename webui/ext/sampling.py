@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
@@ -12,14 +13,17 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from webui.control.together import answer_together
 from webui.diffusion.denoiser import Guidance, Prediction, combine, stack, to_denoised
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer, Eval
+from webui.ext.calls import CURE
+from webui.ext.needs import listed
 from webui.ext.passes import Tools
 from webui.ext.scope import Scope
 from webui.ext.steps import Rows, StepContext, UnetContext, replaced
 from webui.nn.taps import Controls
-from webui.schema.errors import ExtensionError
+from webui.schema.errors import AtelierError, ExtensionError
 
 Part = tuple["Scope | None", Rows]
 ContextOf = Callable[[str], UnetContext]
@@ -178,8 +182,23 @@ def _answer_rows(parts: Sequence[Part], tools: Tools) -> None:
             rows.output = scope.hooks.fold("after_unet", rows.output, told)
 
 
+def _ask_together(group: Sequence[Part]) -> None:
+    """Ask each control network once for all pictures of a call, where their residuals are still wanted."""
+    waiting = [(scope.units, rows) for scope, rows in group if scope is not None and scope.units and not rows.has_total]
+    asked = [(units, rows.unet_rows) for units, rows in waiting]
+    for (_, rows), answers in zip(waiting, answer_together(asked), strict=True):
+        rows.answers = answers
+
+
 def _call_together(group: Sequence[Part], tools: Tools) -> None:
+    _ask_together(group)
     totals = [rows.total for _, rows in group]
+    with _adders_named([scope for scope, _ in group if scope is not None]):
+        _call_unet(group, totals, tools)
+
+
+def _call_unet(group: Sequence[Part], totals: Sequence[Controls | None], tools: Tools) -> None:
+    """One call for the rows of all these pictures."""
     counts = [len(rows.is_cond) for _, rows in group]
     controls = joined(totals, counts)
     measured = [scope.units if scope is not None else None for scope, _ in group]
@@ -196,6 +215,21 @@ def _call_together(group: Sequence[Part], tools: Tools) -> None:
     output: Tensor = tools.unet(x, timesteps, context, torch.cat(y) if y else None, controls, None)
     for (_, rows), own in zip(group, output.split(counts), strict=True):
         rows.output = own
+
+
+@contextmanager
+def _adders_named(scopes: Sequence[Scope]) -> Iterator[None]:
+    """Where the U-Net fails with what was added to it, say who added something."""
+    try:
+        yield
+    except (torch.OutOfMemoryError, AtelierError):
+        raise
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+        names = list(dict.fromkeys(name for scope in scopes for name in scope.adders))
+        if not names or "can't allocate memory" in str(error):
+            raise
+        said = f"The U-Net failed with what was added to it by {listed(names)}: {type(error).__name__}: {error}"
+        raise ExtensionError(said, CURE) from error
 
 
 def joined(totals: Sequence[Controls | None], counts: Sequence[int]) -> Controls | None:

@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.func import functional_call
 
 from webui.control.adapters import Residuals
-from webui.control.units import Contribution, LoneUnit, PassUnits, Unit, summed
+from webui.control.contribution import Contribution, summed
+from webui.control.units import LoneUnit, PassUnits, Unit
 from webui.diffusion.denoiser import Guidance
 from webui.ext.contexts import JobContext
 from webui.ext.passes import AddControl, AddKeysValues, PassContext, PassInfo, Start, Tools, alike, own_cond
@@ -77,8 +78,8 @@ class Scope:
         self.guidance = own(guidance)
         self.tools = tools
         self.hooks = hooks
-        self.given_units: tuple[Unit | LoneUnit, ...] = (*units.units, *units.alone) if units is not None else ()
-        self.units = units if units is not None and units.units else None
+        self.all_units = units if units is not None else PassUnits([])
+        self.units = self.all_units if self.all_units.units else None
         self.stopped = False
         self.step: int | None = None
         self.sigma = 0.0
@@ -91,8 +92,13 @@ class Scope:
         self.attentions: dict[str, tuple[str, ReplacedAttention]] = {}
         self.contexts: dict[str, PassContext] = {}
         self._patched: dict[str, Tensor] = {}
+        self._patchers: list[str] = []
         self._rows: Rows | None = None
         self._open: list[tuple[str, Callable[[], None]]] = []
+
+    @property
+    def given_units(self) -> tuple[Unit | LoneUnit, ...]:
+        return (*self.all_units.units, *self.all_units.alone)
 
     # opening and closing
 
@@ -150,12 +156,23 @@ class Scope:
 
     def patch(self, owner: str, deltas: Mapping[str, Tensor]) -> None:
         """Sum weight changes by name. Raises ValueError for names or shapes that the U-Net does not have."""
+        self._patchers.append(owner)
         weights = dict(self.tools.unet.named_parameters())
         for name, delta in deltas.items():
             if name not in weights:
                 raise ValueError(f"this U-Net has no weight {name!r}")
             weight = self._patched.get(name, weights[name])
             self._patched[name] = weight + alike(name, delta, weight.shape).to(weight)
+
+    @property
+    def adders(self) -> list[str]:
+        """Who adds something to the U-Net's calls, in words."""
+        units = [f"control unit {unit.number} ({unit.label})" for unit in self.all_units.units]
+        owners = [owner for owner, _ in self.controls] + [owner for owner, _, _ in self.keys_values]
+        for taps in (self.blocks, self.inputs):
+            owners += [owner for own in taps.values() for owner, _ in own]
+        owners += [owner for owner, _ in self.attentions.values()] + self._patchers
+        return units + [f'the extension "{owner}"' for owner in dict.fromkeys(owners)]
 
     # calls
 
@@ -172,7 +189,7 @@ class Scope:
 
     def contribution(self, rows: Rows) -> Contribution:
         """What units and extensions add to these rows, units first."""
-        given = self.units.total(rows.unet_rows) if self.units is not None else Contribution()
+        given = self.units.total(rows.unet_rows, rows.answers) if self.units is not None else Contribution()
         added = [given.controls]
         for owner, fn in self.controls:
             with self.hooks.caller.running("add_control", owner):
@@ -233,7 +250,7 @@ def for_rows(extra: KeysValues, count: int) -> KeysValues:
     def repeated(x: Tensor) -> Tensor:
         return (x[None] if x.ndim == 2 else x).expand(count, -1, -1)
 
-    return KeysValues(repeated(extra.keys), repeated(extra.values), extra.weight)
+    return replace(extra, keys=repeated(extra.keys), values=repeated(extra.values))
 
 
 def chain(functions: Sequence[Function]) -> Function:

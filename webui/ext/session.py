@@ -123,14 +123,17 @@ class Session:
 
     def picture(self, image: Image, index: int, seed: int, infotext: Mapping[str, Any]) -> PictureContext | None:
         """`on_image` of a finished picture: what is to be handed out, or None."""
-        given = dict(infotext)
+        given, rank = dict(infotext), None
         for owner, function in self._hooks.of("on_image"):
             context = PictureContext(self.jobs[owner], image.copy(), index, seed, given)
             answer = self._host.call("on_image", owner, function, context)
             image, given = answer if answer is not None else image, context.infotext
+            rank = rank if context.rank is None else context.rank
             if context.dropped:
                 return None
-        return PictureContext(JobContext("", self._data, {}, {}), image, index, seed, given)
+        made = PictureContext(JobContext("", self._data, {}, {}), image, index, seed, given)
+        made.rank = rank
+        return made
 
     def close(self) -> list[Exception]:
         """End every scope that is still open, the last one first; what failed, none of it raised."""
@@ -158,8 +161,8 @@ class Session:
 
     def _close(self, scope: Scope) -> list[Exception]:
         self._open.remove(scope)
-        if self._units is not None and scope.units is not None:
-            self._units.closed(scope.info, scope.units)
+        if self._units is not None:
+            self._units.closed(scope.info, scope.all_units)
         return scope.close()
 
     def _raise(self, failures: Sequence[Exception]) -> None:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor
 
-from webui.control.adapters import UnetRows
+from webui.control.adapters import Residuals, UnetRows
 from webui.diffusion.denoiser import Call, Guidance, Prediction, from_denoised, to_denoised
 from webui.diffusion.types import Eval
 from webui.ext.passes import PassContext, alike
@@ -63,7 +63,10 @@ class StepContext:
 
 
 class Rows:
-    """The rows of one picture in one U-Net call, as all extensions share them. total: made when it is first wanted."""
+    """The rows of one picture in one U-Net call, as all extensions share them. total: made when it is first wanted.
+
+    answers: of the control networks that were asked for several pictures at once, by the number of the unit.
+    """
 
     def __init__(
         self, call: Call, wish: Eval, guidance: Guidance, steps: int, add: Callable[[Rows], Controls | None]
@@ -75,9 +78,15 @@ class Rows:
         self.steps = steps
         self.output: Tensor | None = None
         self.keys_values: Mapping[str, Sequence[KeysValues]] = {}
+        self.answers: Mapping[int, Residuals] = {}
         self._add = add
         self._total: Controls | None = None
         self._is_added = False
+
+    @property
+    def has_total(self) -> bool:
+        """Whether the sum of residuals was made, or given, already."""
+        return self._is_added
 
     @property
     def total(self) -> Controls | None:

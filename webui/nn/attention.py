@@ -43,7 +43,10 @@ class Attention(nn.Module):
         out = merge(F.scaled_dot_product_attention(q, k, v))
         for extra in taps.keys_values.get(self.name, ()) if taps is not None else ():
             further = F.scaled_dot_product_attention(q, self.split(extra.keys), self.split(extra.values))
-            out = out + extra.weight * merge(further)
+            added = extra.weight * merge(further)
+            if extra.watch is not None:
+                extra.watch(added, out)
+            out = out + added
         return self.to_out[0](self.tapped("to_out.0", out, taps))
 
     def tapped(self, projection: str, x: Tensor, taps: Taps | None) -> Tensor:

@@ -37,11 +37,13 @@ class KeysValues:
 
     keys, values: (b m c) with the c channels of the layer (IP-Adapter, Ye et al. 2023, arXiv:2308.06721, eq. 5).
     weight: a number, or a tensor that broadcasts to (b n c), as a region mask does.
+    watch: called with what is added and with what it is added to, (b n c) each.
     """
 
     keys: Tensor
     values: Tensor
     weight: float | Tensor = 1.0
+    watch: Callable[[Tensor, Tensor], None] | None = None
 
 
 class Attend(Protocol):
