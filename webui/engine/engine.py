@@ -12,13 +12,14 @@ from webui.engine.answers import Answers, Ask
 from webui.engine.control import Control
 from webui.engine.devices import Placement, is_out_of_memory, place
 from webui.engine.extensions import Extensions, Folders
-from webui.engine.guarding import Guarding
+from webui.engine.guarding import Guarding, Verdict
 from webui.engine.interface import Mode
 from webui.engine.job import Job, Surroundings
 from webui.engine.models import Models
 from webui.engine.telling import Emit, Watch
+from webui.ext.calls import CURE
 from webui.ext.session import tell_of_death
-from webui.schema.errors import AtelierError, OutOfMemory
+from webui.schema.errors import AtelierError, ExtensionError, OutOfMemory
 from webui.schema.events import Done, Failed, Started
 from webui.schema.requests import Request
 
@@ -47,6 +48,7 @@ class Engine:
         self._controls: dict[str, Control] = {}
         self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
         self._answers = Answers(self.extensions)
+        self._closely = False
 
     def prepare(self, job_id: str) -> None:
         """Make the job known, so that a cancel that comes before it runs is kept."""
@@ -63,23 +65,22 @@ class Engine:
         self.prepare(job_id)
         control, started = self._controls[job_id], time.monotonic()
         emit(Started(job_id=job_id), None)
-        around = Surroundings(self.models, self.extensions, emit, self._watch, self._answer_waiting)
+        around = Surroundings(self.models, self.extensions, emit, self._watch, self._answer_waiting, self._closely)
         job = Job(job_id, request, images, control, around)
-        last: Done | Failed
+        fault: Exception | None = None
         try:
             job.run()
-        except AtelierError as error:
-            last = Failed(job_id=job_id, error=error.to_json())
         except Exception as error:
-            last = Failed(job_id=job_id, error=as_user_error(error).to_json())
-        else:
-            seconds = time.monotonic() - started
-            last = Done(job_id=job_id, interrupted=control.interrupted, seconds=seconds)
+            fault = error
         finally:
             del self._controls[job_id]
-        self._look_after(job.guard, job.suspects, job.telling.note)
+        seconds = time.monotonic() - started
+        verdict = self._look_after(job.guard, job.suspects, job.telling.note)
         self.models.free_cache()
-        emit(last, None)
+        if fault is None:
+            emit(Done(job_id=job_id, interrupted=control.interrupted, seconds=seconds), None)
+        else:
+            emit(Failed(job_id=job_id, error=as_user_error(fault, verdict.said, job.suspects).to_json()), None)
 
     def ask(self, question: Ask) -> None:
         """Ask something beside the jobs; safe from any thread. It is answered between two calls of a job that runs, or
@@ -88,7 +89,7 @@ class Engine:
 
     def answer_waiting(self) -> None:
         """Answer all questions that wait. Called while no job runs, by the thread that runs jobs."""
-        guard = Guarding(self.models, self.extensions.host)
+        guard = Guarding(self.models, self.extensions.host, self._closely)
         suspects = self._answer_waiting(guard)
         self._look_after(guard, suspects, lambda note: None)
 
@@ -113,13 +114,15 @@ class Engine:
             self._timed(ask.name, lambda ask=ask: self._answers.answer(ask))  # type: ignore[misc]
             suspects += self._answers.owners(ask)
 
-    def _look_after(self, guard: Guarding, suspects: Sequence[str], note: Callable[[str], None]) -> None:
+    def _look_after(self, guard: Guarding, suspects: Sequence[str], note: Callable[[str], None]) -> Verdict:
         """What extension code left behind is undone; where that is not enough, this process is to end."""
-        reason = guard.check(sorted(set(suspects)), note)
+        verdict = guard.check(sorted(set(suspects)), note)
+        self._closely = self._closely or verdict.open
         if not self.models.modules:
             self.extensions.drop()
-        if reason:
-            self._restart(reason)
+        if verdict.restart:
+            self._restart(verdict.said)
+        return verdict
 
     def _timed(self, kind: str, call: Callable[[], None]) -> None:
         self._watch(kind, None)
@@ -130,11 +133,21 @@ class Engine:
             self._watch(kind, time.monotonic() - begun)
 
 
-def as_user_error(error: Exception) -> AtelierError:
-    """What the user is told of a fault that nobody foresaw, or of a device that is full."""
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+def as_user_error(error: Exception, left_behind: str = "", extensions: Sequence[str] = ()) -> AtelierError:
+    """What the user is told of a fault that nobody foresaw, or of a device that is full.
+
+    left_behind: what extensions left changed in the job, and which. extensions: those that took part in it.
+    """
+    if isinstance(error, AtelierError):
+        return error
     if is_out_of_memory(error):
         return OutOfMemory("The device has not enough memory for this job.", "Make the picture or the batch smaller.")
-    return AtelierError(
-        f"The job failed: {type(error).__name__}: {text}", "Please report this with the steps that led to it."
-    )
+    said = str(error).strip().splitlines()
+    fault = f"{type(error).__name__}: {said[0] if said else type(error).__name__}"
+    if left_behind:
+        return ExtensionError(f"The job failed after something was changed under it ({left_behind}): {fault}", CURE)
+    if extensions:
+        named = ", ".join(f'"{id}"' for id in sorted(set(extensions)))
+        cure = f"Extensions took part ({named}): try without them, and report this if it still fails."
+        return AtelierError(f"The job failed: {fault}", cure)
+    return AtelierError(f"The job failed: {fault}", "Please report this with the steps that led to it.")

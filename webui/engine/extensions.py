@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,12 @@ from webui.engine.executor import Executor
 from webui.engine.preprocessors import HostPreprocessors, Kept
 from webui.ext.contexts import ModelEvent
 from webui.ext.discover import Found, discover
+from webui.ext.files import ModelFiles
 from webui.ext.host import Host
+from webui.ext.needs import declared_place
+from webui.ext.owned import OwnedKind
 from webui.ext.state import Choices, ExtState
+from webui.ext.weights import FOLDER
 from webui.schema.images import ImageRef
 
 PASSING = (Stopped, torch.OutOfMemoryError, MemoryError)
@@ -91,6 +96,16 @@ class Extensions:
         """check_cancel: raises when the owner of the job stopped it."""
         return HostPreprocessors(self.host, self._models_dir, str(self._device), self._kept, check_cancel)
 
+    def model_files(self, owner: str) -> ModelFiles:
+        """What an extension gets of the model files that it declares."""
+        manifest = self.host.found(owner).manifest
+        assert manifest is not None
+
+        def path(id: str) -> Path:
+            return declared_place(manifest, id, self._models_dir)
+
+        return ModelFiles(self._models_dir / FOLDER, path, partial(self._kept.get, owner), str(self._device))
+
     def control_tools(
         self,
         executor: Executor,
@@ -101,6 +116,6 @@ class Extensions:
         """What the control units of a job work with."""
         return ControlTools(
             self.catalogue, self.preprocessors(check_cancel),
-            lambda: [adapter for _id, _spec, adapter in self.host.adapters()],
+            lambda: [OwnedKind(self.host, owner, spec, kind) for owner, spec, kind in self.host.adapters()],
             self.shelf, self.maps, executor.config, executor.base, self._device, picture, note,
         )  # fmt: skip

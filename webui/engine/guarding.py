@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from webui.engine.models import Models
-from webui.ext.guard import Leak, ModelPrint, ProcessPrint
+from webui.ext.guard import Leak, ModelPrint, ProcessPrint, some
 from webui.ext.host import Host
 
 
-class Guarding:
-    """For one job, or one question. `arm` before any code of an extension runs, `check` after the last of it."""
+@dataclass(frozen=True)
+class Verdict:
+    """said: what was left behind and by whom, "" where all is well. restart: whether this process should end.
+    open: whether some of it cannot be laid at one door, so that the next jobs should be watched closely."""
 
-    def __init__(self, models: Models, host: Host) -> None:
+    said: str = ""
+    restart: bool = False
+    open: bool = False
+
+
+class Guarding:
+    """For one job, or one question. `arm` before any code of an extension runs, `check` after the last of it.
+
+    several: whether more than one extension takes part, so that it must be found out which of them did something.
+    closely: look at everything after every call of their code; else functions and models, which take milliseconds, are
+    looked at after the first call of each hook and after each part of `open_pass`.
+    """
+
+    def __init__(self, models: Models, host: Host, closely: bool = False) -> None:
+        self.several = False
         self._models = models
         self._host = host
+        self._closely = closely
         self._process: ProcessPrint | None = None
         self._print: ModelPrint | None = None
         self._casts = 0
+        self._looked: set[tuple[str, str]] = set()
+        self._settings: dict[str, str] = {}
+        self._patches: dict[str, str] = {}
 
     def arm(self) -> None:
         """Remember how things are, once."""
         if self._process is None:
             self._process = ProcessPrint.now()
+            self._host.look(self._look)
             self.model_loaded()
 
     def model_loaded(self) -> None:
@@ -32,30 +54,59 @@ class Guarding:
             self._print = ModelPrint.of(modules) if modules else None
             self._casts = self._models.casts
 
-    def check(self, suspects: Sequence[str], note: Callable[[str], None]) -> str:
+    def check(self, suspects: Sequence[str], note: Callable[[str], None]) -> Verdict:
         """Find what was left changed and undo it: settings are put back, patched models dropped.
 
-        suspects: the extensions whose code ran. Where it can only be one, it runs no more until it is reloaded.
-        Returns why this process should not go on after the present job, "" where it may.
+        suspects: the extensions whose code ran. Those that are known to have done it run no more until they are
+        reloaded.
         """
         if self._process is None:
-            return ""
-        leaks = self._process.heal() + self._model_leaks()
+            return Verdict()
+        self._host.look(None)
+        changed = [Leak(what) for what in self._model_changes()]
+        leaks = self._process.heal() + changed
+        if changed:
+            self._models.unload()
         if not leaks:
-            return ""
-        named = " or ".join(f'"{id}"' for id in suspects) or "code of an extension"
-        said = f"{'; '.join(leak.what for leak in leaks)}, by the extension {named}"
-        note(f"Something was left behind and has been undone: {said}.")
-        if len(suspects) == 1:
-            self._host.fail(suspects[0], f"left something behind: {'; '.join(leak.what for leak in leaks)}")
-        return said if any(leak.process for leak in leaks) else ""
+            return Verdict()
+        by, unknown = self._culprits(leaks, suspects)
+        for id, own in by.items():
+            self._host.fail(id, f"left something behind: {some(own)}")
+        sentences = [f'{some(own)}, by the extension "{id}"' for id, own in by.items()]
+        if unknown:
+            named = " or ".join(f'"{id}"' for id in suspects) or "code of an extension"
+            sentences.append(f"{some(unknown)}, by the extension {named}")
+        note(f"Something was left behind and has been undone: {'; '.join(sentences)}.")
+        return Verdict("; ".join(sentences), any(leak.process for leak in leaks), bool(unknown))
 
-    def _model_leaks(self) -> list[Leak]:
+    def _culprits(self, leaks: Sequence[Leak], suspects: Sequence[str]) -> tuple[dict[str, list[Leak]], list[Leak]]:
+        """Extension -> what it is known to have left behind; and what cannot be laid at one door."""
+        by: dict[str, list[Leak]] = {}
+        unknown: list[Leak] = []
+        known = self._settings | self._patches
+        for leak in leaks:
+            owner = suspects[0] if len(suspects) == 1 else known.get(leak.what)
+            (unknown if owner is None else by.setdefault(owner, [])).append(leak)
+        return by, unknown
+
+    def _look(self, owner: str, what: str) -> None:
+        """After a call of an extension's code: what is another than before, it has changed."""
+        assert self._process is not None
+        self._settings = blamed(self._settings, self._process.changed_settings(), owner)
+        first = (owner, what) not in self._looked
+        if self._closely or (self.several and (first or what == "open_pass")):
+            self._looked.add((owner, what))
+            found = [*self._process.replaced_functions(), *self._model_changes()]
+            self._patches = blamed(self._patches, found, owner)
+
+    def _model_changes(self) -> list[str]:
         modules = self._models.modules
         if self._print is None or not modules:
             return []
         moved = frozenset({"vae"}) if self._models.casts != self._casts else frozenset[str]()
-        leaks = self._print.leaks(modules, moved)
-        if leaks:
-            self._models.unload()
-        return leaks
+        return self._print.changes(modules, moved)
+
+
+def blamed(known: Mapping[str, str], found: Sequence[str], owner: str) -> dict[str, str]:
+    """Each change that is there now, and who made it: the one it is known of, else `owner`."""
+    return {what: known.get(what, owner) for what in found}

@@ -34,13 +34,14 @@ from webui.schema.requests import Request
 @dataclass(frozen=True)
 class Surroundings:
     """What a job runs in. between: called between two calls into the model, for questions that wait; the extensions
-    that answered."""
+    that answered. closely: as of `Guarding`."""
 
     models: Models
     extensions: Extensions
     emit: Emit
     watch: Watch
     between: Callable[[Guarding], Sequence[str]]
+    closely: bool = False
 
 
 class Job:
@@ -51,13 +52,15 @@ class Job:
         self, job_id: str, request: Request, images: Mapping[str, bytes], control: Control, around: Surroundings
     ) -> None:
         given = dict(images)
-        self.guard = Guarding(around.models, around.extensions.host)
+        self.guard = Guarding(around.models, around.extensions.host, around.closely)
         self.telling = Telling(job_id, around.emit, around.watch, lambda: around.between(self.guard))
         self._models = around.models
         self._extensions = around.extensions
         self._control = control
         self._pictures = GivenPictures(given)
-        self._data = JobData(job_id, request, given, self.telling.note, lambda: control.interrupted)
+        self._data = JobData(
+            job_id, request, given, self.telling.note, lambda: control.interrupted, around.extensions.model_files
+        )
         self._session: Session | None = None
         self._units: JobUnits | None = None
         self._tracker = Tracker(request)
@@ -96,6 +99,7 @@ class Job:
         if request.control or Session.involves(host, request):
             self.guard.arm()
         session = self._session = self.telling.timed("extensions", partial(Session, host, self._data))
+        self.guard.several = len(session.jobs) + bool(request.control) > 1
         self.telling.timed("prepare_job", session.prepare)
         if self._request != request:
             self._tracker = Tracker(self._request)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,9 @@ from webui.control.geometry import Pixels
 from webui.ext.host import Host
 from webui.ext.manifest import Manifest
 from webui.ext.maps import PreprocessContext, make_map
-from webui.ext.needs import place_of
+from webui.ext.needs import declared_place
 from webui.ext.params import values_of
 from webui.ext.specs import PreprocessorSpec
-from webui.schema.errors import NotFound
 
 KEPT = 4
 DEEPEST = 4
@@ -95,8 +93,8 @@ class HostPreprocessors:
             raise RecursionError(f"the preprocessor {id} is asked for by itself")
         function = self._host.preprocessor(id)[1]
         context = PreprocessContext(
-            rng, mask, self._device, partial(self._model, manifest), partial(self._kept.get, manifest.id),
-            self._check_cancel, partial(self._other, mask, rng),
+            rng, mask, self._device, lambda id: declared_place(manifest, id, self._models_dir),
+            partial(self._kept.get, manifest.id), self._check_cancel, partial(self._other, mask, rng),
         )  # fmt: skip
         self._depth += 1
         try:
@@ -111,10 +109,3 @@ class HostPreprocessors:
         manifest = self._host.found(self._host.owner_of(id)).manifest
         assert manifest is not None
         return manifest, next(spec for spec in manifest.preprocessors if spec.id == id)
-
-    def _model(self, manifest: Manifest, id: str) -> Path:
-        """The file or folder of a declared model. Raises NotFound saying what to put where."""
-        declared = next((model for model in manifest.models if model.id == id), None)
-        if declared is None:
-            raise NotFound(f'The extension "{manifest.id}" declares no model "{id}".')
-        return place_of(manifest, declared, self._models_dir)

@@ -19,12 +19,15 @@ CURE: Final = "Switch it off under Extensions to do without it, or mend it and r
 _LOG = logging.getLogger(__name__)
 
 Function = Callable[..., Any]
+Looker = Callable[[str, str], None]
+"""looker(owner, what): called after each call of an extension's code, whether or not it went well."""
 
 
 class Calls:
     """Timings, faults and notes of one host.
 
-    passing: exceptions that are the core's own (a stop, a full GPU) and go through unchanged.
+    passing: exceptions that are the core's own (a stop, a full GPU) and go through unchanged. looker: sees to it that
+    what code leaves behind can be laid at its door.
     """
 
     def __init__(self, passing: tuple[type[BaseException], ...] = ()) -> None:
@@ -33,6 +36,7 @@ class Calls:
         self._in_a_row: dict[tuple[str, str], int] = {}
         self._last: dict[str, tuple[str, str]] = {}
         self._notes: list[str] = []
+        self.looker: Looker | None = None
 
     def run(self, owner: str, what: str, folder: Path, function: Function, *given: Any, **named: Any) -> Any:
         """Call a function of an extension. what: the hook's name, or words such as "preprocessor canny".
@@ -66,6 +70,8 @@ class Calls:
                 del self._last[owner]
         finally:
             self._times[key] = self._times.get(key, Timing()).plus(time.perf_counter() - start)
+            if self.looker is not None:
+                self.looker(owner, what)
 
     def _fault(self, key: tuple[str, str], error: BaseException, folder: Path) -> None:
         """Raise what a job fails with; for an observer, leave a note."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,6 +20,8 @@ from torch import Tensor, nn
 SAMPLES = 64
 """Numbers of each weight that are summed: a write through `.data` moves no version counter."""
 CORE = "webui."
+NAMED = 2
+"""Leaks that are told one by one."""
 _HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
 
 
@@ -48,16 +50,15 @@ class ModelPrint:
                 weights[name] = weight_print(weight)
         return cls(modules, weights)
 
-    def leaks(self, models: Mapping[str, nn.Module], moved: frozenset[str] = frozenset()) -> list[Leak]:
-        """What differs now. moved: models whose weights the program itself moved or cast meanwhile."""
+    def changes(self, models: Mapping[str, nn.Module], moved: frozenset[str] = frozenset()) -> list[str]:
+        """What differs now, each in words. moved: models whose weights the program itself moved or cast meanwhile."""
         now = ModelPrint.of(models)
         changed = [f"the module {name} was patched" for name in differing(self.modules, now.modules)]
-        changed += [
+        return changed + [
             f"the weight {name} was changed"
             for name in differing(self.weights, now.weights)
             if name.partition(".")[0] not in moved
         ]
-        return [Leak(_some(changed))] if changed else []
 
 
 def module_print(module: nn.Module) -> tuple[Any, ...]:
@@ -83,12 +84,14 @@ def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class Probe:
-    """A setting of the process. harmless: the program itself does not read it, so that putting it back is enough."""
+    """A setting of the process. harmless: the program itself does not read it, so that putting it back is enough.
+    hidden: whether it cannot be seen now."""
 
     what: str
     get: Callable[[], Any]
     put: Callable[[Any], Any]
     harmless: bool = False
+    hidden: Callable[[], bool] = lambda: False
 
 
 def probes() -> tuple[Probe, ...]:
@@ -96,9 +99,13 @@ def probes() -> tuple[Probe, ...]:
 
     Not the gradient mode while in inference mode: that hides it, and takes along what is set within when it ends.
     """
-    mode = Probe("torch's gradient mode", torch.is_grad_enabled, torch.set_grad_enabled)
     return (
-        *(() if torch.is_inference_mode_enabled() else (mode,)),
+        Probe(
+            "torch's gradient mode",
+            torch.is_grad_enabled,
+            torch.set_grad_enabled,
+            hidden=torch.is_inference_mode_enabled,
+        ),
         Probe("torch's default dtype", torch.get_default_dtype, torch.set_default_dtype),
         Probe("torch's default device", _default_device, torch.set_default_device),
         Probe("torch's number of threads", torch.get_num_threads, torch.set_num_threads),
@@ -123,20 +130,29 @@ class ProcessPrint:
 
     @classmethod
     def now(cls) -> ProcessPrint:
-        settings = tuple((probe, probe.get()) for probe in probes())
+        settings = tuple((probe, probe.get()) for probe in probes() if not probe.hidden())
         return cls(settings, tuple((owner, functions_of(owner)) for owner in guarded()))
+
+    def changed_settings(self) -> list[str]:
+        """The settings that differ now, in words; not the harmless ones."""
+        told = [(probe, value) for probe, value in self.settings if not (probe.harmless or probe.hidden())]
+        return [_changed(probe) for probe, value in told if not same(probe.get(), value)]
+
+    def replaced_functions(self) -> list[str]:
+        """The functions that are others now, in words."""
+        return [_replaced(owner, name) for owner, known in self.functions for name in replaced_functions(owner, known)]
 
     def heal(self) -> list[Leak]:
         """Put back what differs now; what it was. A harmless setting is put back without a word."""
         leaks = []
         for probe, value in self.settings:
-            if not same(probe.get(), value):
+            if not probe.hidden() and not same(probe.get(), value):
                 probe.put(value)
                 if not probe.harmless:
-                    leaks.append(Leak(f"{probe.what} was changed", process=True))
+                    leaks.append(Leak(_changed(probe), process=True))
         for owner, known in self.functions:
             for name in replaced_functions(owner, known):
-                leaks.append(Leak(f"{_name(owner)}.{name} was replaced", process=True))
+                leaks.append(Leak(_replaced(owner, name), process=True))
                 setattr(owner, name, known[name])
         return leaks
 
@@ -194,10 +210,15 @@ def _is_own_class(kind: Any, module: Any) -> bool:
     return isinstance(kind, type) and kind.__module__ == module.__name__
 
 
-def _name(owner: Any) -> str:
-    return owner.__qualname__ if isinstance(owner, type) else str(owner.__name__)
+def some(leaks: Sequence[Leak]) -> str:
+    """The first of them, and how many there are."""
+    rest = len(leaks) - NAMED
+    return "; ".join(leak.what for leak in leaks[:NAMED]) + (f"; and {rest} more" if rest > 0 else "")
 
 
-def _some(sentences: list[str]) -> str:
-    rest = len(sentences) - 2
-    return "; ".join(sentences[:2]) + (f"; and {rest} more" if rest > 0 else "")
+def _changed(probe: Probe) -> str:
+    return f"{probe.what} was changed"
+
+
+def _replaced(owner: Any, name: str) -> str:
+    return f"{owner.__qualname__ if isinstance(owner, type) else owner.__name__}.{name} was replaced"

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from webui.ext.calls import CURE, is_observer
+from webui.ext.calls import CURE, Looker, is_observer
 from webui.ext.discover import READY
 from webui.ext.lives import Active, Lives
 from webui.ext.loader import describe
@@ -98,6 +98,10 @@ class Host(Lives):
     def running(self, hook: str, owner: str) -> contextlib.AbstractContextManager[bool]:
         """As `call`, for a block of code such as a step of a generator."""
         return self._calls.running(owner, hook, self.found(owner).folder)
+
+    def look(self, looker: Looker | None) -> None:
+        """Have this called after each call of an extension's code; None: no more."""
+        self._calls.looker = looker
 
     def note(self, text: str) -> None:
         """Leave a note for the user of the present job."""

@@ -37,6 +37,14 @@ def require_models(id: str, params: Mapping[str, Any], offered: Offered, models_
         place_of(manifest, model, models_dir)
 
 
+def declared_place(manifest: Manifest, id: str, models_dir: Path) -> Path:
+    """The file or folder of the model that a manifest declares under this id. Raises NotFound."""
+    declared = next((model for model in manifest.models if model.id == id), None)
+    if declared is None:
+        raise NotFound(f'The extension "{manifest.id}" declares no model "{id}".')
+    return place_of(manifest, declared, models_dir)
+
+
 def place_of(manifest: Manifest, model: ModelFile, models_dir: Path) -> Path:
     """The file or folder of a declared model. Raises NotFound where a file of it is missing."""
     place = models_dir / FOLDER / model.file

@@ -165,9 +165,9 @@ def assert_no_leak(model: TinyModel) -> Iterator[None]:
     modules = {"unet": model.unet}
     process, before = ProcessPrint.now(), ModelPrint.of(modules)
     yield
-    leaks = process.heal() + before.leaks(modules)
+    leaks = [leak.what for leak in process.heal()] + before.changes(modules)
     if leaks:
-        raise AssertionError("; ".join(leak.what for leak in leaks))
+        raise AssertionError("; ".join(leaks))
 
 
 def _sampled(session: Session, model: TinyModel, seed: int, prompt: str, steps: int, size: tuple[int, int]) -> Tensor:
