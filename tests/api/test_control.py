@@ -4,28 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
 from tests.api.test_native import finish, png, problem, submit
-from tests.server.conftest import Clients
-from tests.steered import steered_runtime
 from webui.runtime.runtime import Runtime
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    with steered_runtime(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-def one(client: Clients) -> TestClient:
-    return client()
 
 
 def hand_in(one: TestClient, size: tuple[int, int] = (32, 24)) -> dict[str, str]:

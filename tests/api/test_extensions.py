@@ -4,27 +4,14 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
 from tests.api.test_native import problem
-from tests.server.conftest import Clients
-from tests.steered import SKETCH, steered_runtime, write_extension
+from tests.steered import SKETCH, write_extension
 from webui.runtime.runtime import Runtime
-
-
-@pytest.fixture
-def runtime(tmp_path: Path) -> Iterator[Runtime]:
-    with steered_runtime(tmp_path) as one:
-        yield one
-
-
-@pytest.fixture
-def one(client: Clients) -> TestClient:
-    return client()
 
 
 def listed(one: TestClient) -> dict[str, dict]:

@@ -21,11 +21,6 @@ FROM_HERE = {"origin": BASE}
 BALL = {"kind": "txt2img", "prompt": "a ball", "steps": 3, "seed": 7, "width": 64, "height": 64}
 
 
-@pytest.fixture
-def one(client: Clients) -> TestClient:
-    return client()
-
-
 def submit(one: TestClient, key: str | None = None, **fields: Any) -> str:
     headers = {"idempotency-key": key} if key else {}
     answer = one.post("/api/v1/jobs", json={**BALL, **fields}, headers=headers)
