@@ -59,6 +59,7 @@ def test_models_name_their_place_their_source_and_their_licence(id: str):
     for model in manifest(id).models:
         assert model.file == model.id
         assert model.license in {"Apache-2.0", "MIT"}
+        assert model.megabytes > 0
         assert {part.file for part in model.parts} == {"config.json", "preprocessor_config.json", "model.safetensors"}
         for part in model.parts:
             assert part.url == f"https://huggingface.co/{model.repository}/resolve/main/{part.file}"

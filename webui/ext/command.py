@@ -17,7 +17,7 @@ from webui.ext.params import suggest
 from webui.ext.specs import ModelFile
 from webui.ext.state import ExtState
 from webui.ext.sync import carry_out, plan, wanted_packages
-from webui.ext.weights import fetch_model, files_of, is_there
+from webui.ext.weights import fetch_model, files_of, is_there, size_of
 from webui.schema.errors import BadRequest, NotFound
 
 WARNING = "An extension that is switched on can do anything that you can do on this computer."
@@ -172,7 +172,7 @@ def _line(found: Found) -> str:
 def _describe(model: ModelFile, models_dir: Path) -> str:
     """ "midas  123.4 MB  MIT  from Intel/dpt-hybrid-midas  into models/..."."""
     files = files_of(model, models_dir)
-    size = sum(file.bytes for file in files)
+    size = size_of(model)
     words = [
         model.id,
         f"{size / 1e6:,.1f} MB" if size else "size not declared",

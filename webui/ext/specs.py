@@ -94,7 +94,7 @@ class ModelFile(Strict):
     """Weights that the core fetches on the user's word.
 
     file: its place below models/ControlNetPreprocessor, a folder where parts are given. repository: where it comes
-    from, for people.
+    from, for people. megabytes: about how much is fetched, told to people before; bytes: exactly, and checked.
     """
 
     id: Word
@@ -102,6 +102,7 @@ class ModelFile(Strict):
     url: str = ""
     sha256: str = Field("", pattern=r"^([0-9a-f]{64})?$")
     bytes: int = Field(0, ge=0)
+    megabytes: int = Field(0, ge=0)
     license: str = ""
     repository: str = ""
     parts: tuple[ModelPart, ...] = Field((), alias="part")

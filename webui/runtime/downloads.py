@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.ext.manifest import Manifest, ModelFile
-from webui.ext.weights import fetch_model, files_of, is_there
+from webui.ext.weights import fetch_model, is_there, size_of
 from webui.runtime.extensions import Extensions
 from webui.schema.errors import AtelierError, NotFound
 
@@ -77,9 +77,8 @@ class Downloads:
 
     def _describe(self, id: str, model: ModelFile) -> dict[str, Any]:
         state = self._states.get((id, model.id), Fetching(running=False))
-        size = model.bytes or sum(wanted.bytes for wanted in files_of(model, self._models_dir))
         return {
-            "id": model.id, "file": model.file, "bytes": size, "license": model.license,
+            "id": model.id, "file": model.file, "bytes": size_of(model), "license": model.license,
             "repository": model.repository, "there": is_there(model, self._models_dir), "done": state.done,
             "total": state.total, "running": state.running, "error": state.error,
         }  # fmt: skip
