@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from webui.ext import Taps
+from webui.ext import Taps, attention_size
 
 if TYPE_CHECKING:
     from webui.ext import LoneUnit, PassContext
@@ -39,13 +40,21 @@ def begin(p: PassContext, units: Sequence[LoneUnit]) -> None:
 
 
 def read(sources: Sequence[Source], name: str, attend: Attend, x: Tensor, context: Tensor) -> Tensor:
-    """The attention over its own input and all references that act now: (b n c), (b n c) -> (b n c)."""
+    """The attention over its own input and all references that act now: (b n c), (b n c) -> (b n c).
+
+    References of the whole picture are read together; each one with a region changes what is read there.
+    """
     acting = [(source, bank) for source in sources if (bank := source.bank(name)) is not None]
-    out = blended(acting, attend, x, context)
-    for source, _ in acting:
-        if source.measures(name):
-            without = blended([pair for pair in acting if pair[0] is not source], attend, x, context)
-            source.tell(out - without, without)
+    whole = [pair for pair in acting if pair[0].region is None]
+    plain = out = blended(whole, attend, x, context)
+    for source, bank in acting:
+        if source.region is not None:
+            change = source.tokens(name, x) * (blended([*whole, (source, bank)], attend, x, context) - plain)
+            out = out + change
+            source.tell(name, change, plain)
+        elif source.measures(name):
+            without = blended([pair for pair in whole if pair[0] is not source], attend, x, context)
+            source.tell(name, plain - without, without)
     return out
 
 
@@ -77,6 +86,7 @@ class Source:
         self._written: dict[str, Tensor] = {}
         self._acting: set[str] = set()
         self.fidelity = fidelity_of(unit, p.config.family)
+        self.region = unit.region
 
     @property
     def is_cond(self) -> tuple[bool, ...]:
@@ -94,14 +104,22 @@ class Source:
             self._acting = {other for other, rank in ranks(self._written).items() if rank < weight}
         return self._written[name] if name in self._acting else None
 
+    def tokens(self, name: str, x: Tensor) -> Tensor:
+        """The region at the size of an attention, (1 n 1)."""
+        assert self.region is not None
+        size = attention_size(self._p.config.unet, name, self._p.shape[1:])
+        region = F.interpolate(self.region.float(), size=size, mode="bilinear")
+        return region.to(x).flatten(2).transpose(1, 2)
+
     def measures(self, name: str) -> bool:
         """Whether the effect is measured in an attention: in the coarsest that act, as it costs one more of them."""
         coarsest = min(self._written[other].shape[1] for other in self._acting)
         return self._written[name].shape[1] == coarsest
 
-    def tell(self, change: Tensor, plain: Tensor) -> None:
+    def tell(self, name: str, change: Tensor, plain: Tensor) -> None:
         """The reference changed the output of an attention (b n c) by so much in this call."""
-        self._unit.tell(self._p.call.step, change, plain)
+        if self.measures(name):
+            self._unit.tell(self._p.call.step, change, plain)
 
     def _write(self) -> None:
         call = self._p.call

@@ -174,6 +174,30 @@ def test_units_without_a_model_draw_by_hooks(drawing, plain, preprocessor):
     assert drawing.draw() == [plain]
 
 
+@pytest.mark.parametrize(
+    "unit", [{}, {"preprocessor": "reference_only", "model": ""}, {"preprocessor": "tile_colorfix", "model": ""}]
+)
+def test_a_region_mask_bounds_a_unit_and_a_white_one_is_none(drawing, plain, unit):
+    whole = drawing.draw(unit)
+    masks = {}
+    for name, box in (("white", (0, 0, 72, 48)), ("black", (0, 0, 0, 0)), ("left", (0, 0, 36, 48))):
+        mask, data = Image.new("L", (72, 48)), io.BytesIO()
+        mask.paste(255, box)
+        mask.save(data, "PNG")
+        masks[name] = data.getvalue()
+
+    def drawn(name: str) -> list[bytes]:
+        chosen = {"image": ref(PICTURE), "model": "edges", **unit, "region_mask": ref(masks[name])}
+        request = Txt2Img(**PLAIN, control=(ControlUnit(**chosen),))
+        return drawing.run(request, {**IMAGES, ref(masks[name]).sha256: masks[name]})
+
+    assert drawn("white") == whole
+    assert drawn("left") not in (whole, [plain])
+    difference = np.abs(np.frombuffer(drawn("black")[0], np.uint8).astype(int) - np.frombuffer(plain, np.uint8))
+    assert difference.max() <= 1
+    assert drawing.of(UnitReport)[0].note == "it had no effect: what it added was as good as zero."
+
+
 def test_reference_and_a_net_work_together(drawing):
     units = ({"preprocessor": "reference_only", "model": ""}, {})
     assert len({*drawing.draw(*units), *drawing.draw(units[0]), *drawing.draw(units[1])}) == 3

@@ -71,6 +71,7 @@ def test_a_unit_that_can_act_passes(known):
         ({"preprocessor": "depth"}, "preprocessor: Depth needs net.bin. Put it there."),
         ({"params": {"low": 1}}, "none has no parameter 'low'"),
         ({"hr_option": "High res only"}, "hires-fix option"),
+        ({"start": 0.91, "end": 0.93}, "window: none of 20 steps lies between 0.91 and 0.93"),
         ({"model": "control_inpaint"}, "mask: an inpaint model needs one"),
         ({"layer_weights": (1.0, 2.0)}, "the model has 13 residuals"),
     ],
@@ -101,6 +102,19 @@ def test_the_hires_checkpoint_is_checked_too(known):
     with pytest.raises(BadRequest, match=r"is for SD 1\.x, the loaded model is SDXL"):
         check_units(request(hires=True), BASE, known, hires=SDXL)
     assert check_units(request(hires=True, hr_option="Low res only"), BASE, known, hires=SDXL) == ()
+
+
+def test_a_window_counts_the_steps_of_the_passes_that_the_unit_acts_in(known):
+    unit = {"start": 0.85, "end": 0.9}
+    with pytest.raises(BadRequest, match="none of 5 steps"):
+        check_units(request(**unit).model_copy(update={"steps": 5, "enable_hr": False}), BASE, known)
+    low = request(hires=True, hr_option="High res only", **unit).model_copy(update={"steps": 5, "hr_steps": 40})
+    assert check_units(low, BASE, known) == ()
+    few = Img2Img(init_image=REF, steps=20, denoising_strength=0.1, control=(ControlUnit(model="canny", **unit),))
+    with pytest.raises(BadRequest, match=r"none of 3 steps lies between 0\.85 and 0\.9"):
+        check_units(few, BASE, known)
+    edges = request(start=0.0, end=0.0), request(start=0.95, end=1.0)
+    assert [check_units(edge, BASE, known) for edge in edges] == [(), ()]
 
 
 def test_the_tabs_own_picture_is_enough(known):

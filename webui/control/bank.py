@@ -194,12 +194,14 @@ class UnitBank:
         return Hint(image, made.image, unit, mask, made.data)
 
     def _region(self, unit: ControlUnit, frame: Frame) -> Tensor | None:
-        """Where the unit acts, (1 1 h w) in 0..1; None for everywhere."""
+        """Where the unit acts, (1 1 h w) in 0..1; None for everywhere, as where the mask is all white."""
         if unit.region_mask is None:
             return None
         mask = np.asarray(load_mask(self._tools.picture(unit.region_mask)), np.uint8)
         if frame.crop is not None and isinstance(self._request, Img2Img):
             mask = _cropped(mask, self._tools.picture(self._request.init_image).size, frame.crop, CROP)
+        if mask.min() == 255:
+            return None
         return self._tensor(self._fitted(mask, frame, CROP, "mask")[..., None])
 
     def _fitted(self, image: Pixels, frame: Frame, mode: str, kind: str) -> Pixels:

@@ -21,6 +21,12 @@ def in_window(settings: ControlUnit, step: int, steps: int) -> bool:
     return settings.start <= step / max(steps, 1) <= settings.end
 
 
+def acts_in_some_step(settings: ControlUnit, steps: int) -> bool:
+    """Whether the window of a unit holds a step of a pass. Some schedules have a step more or fewer than asked for."""
+    counts = range(max(steps - 1, 1), steps + 2)
+    return any(in_window(settings, step, count) for count in counts for step in range(count))
+
+
 def in_pass(settings: ControlUnit, hires: bool) -> bool:
     """Whether a unit acts in the first or in the hires pass."""
     return settings.hr_option == HR_OPTIONS[0] or settings.hr_option == HR_OPTIONS[2 if hires else 1]

@@ -14,7 +14,7 @@ from webui.checkpoints.control import IP_ADAPTER, UNION, UNION_TYPES, ControlInf
 from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
 from webui.checkpoints.detect import detect_config, read_sidecar
 from webui.checkpoints.header import read_header
-from webui.control.policy import union_type
+from webui.control.policy import acts_in_some_step, union_type
 from webui.nn.config import ModelConfig
 from webui.schema.control import HR_OPTIONS, NO_PREPROCESSOR, ControlUnit
 from webui.schema.errors import AtelierError, BadRequest, ModelError, NotFound
@@ -96,11 +96,28 @@ class Case:
         low, high = (self.unit.hr_option != HR_OPTIONS[2]), (self.unit.hr_option != HR_OPTIONS[1])
         return [config for config, acts in ((self.base, low), (self.hires, high and self.has_hires)) if acts]
 
+    @property
+    def steps(self) -> list[int]:
+        """The solver steps of the passes that the unit acts in."""
+        request = self.request
+        if isinstance(request, Img2Img):
+            return [redrawn(request.steps, request.denoising_strength)]
+        found = [request.steps] if self.unit.hr_option != HR_OPTIONS[2] else []
+        if isinstance(request, Txt2Img) and request.enable_hr and self.unit.hr_option != HR_OPTIONS[1]:
+            found.append(redrawn(request.hr_steps or request.steps, request.denoising_strength))
+        return list(dict.fromkeys(found))
+
+
+def redrawn(steps: int, strength: float) -> int:
+    """How many of so many steps are run where a picture is drawn again."""
+    return min(int(min(strength, 0.999) * steps) + 1, steps)
+
 
 def _checked(case: Case) -> list[str]:
     preprocessor = _check_preprocessor(case)
     _check_image(case, preprocessor)
     _check_pass(case)
+    _check_window(case)
     if preprocessor is not None and preprocessor.alone:
         return _notes(case)
     model = _find(case)
@@ -140,6 +157,17 @@ def _check_pass(case: Case) -> None:
         raise case.refuse(
             "hires-fix option", f"{case.unit.hr_option!r}, but there is no such pass.",
             "Switch Hires. fix on, or choose Both.",
+        )  # fmt: skip
+
+
+def _check_window(case: Case) -> None:
+    """A window between two steps holds none of them."""
+    unit = case.unit
+    if not any(acts_in_some_step(unit, steps) for steps in case.steps):
+        told = " or ".join(str(steps) for steps in case.steps)
+        raise case.refuse(
+            "window", f"none of {told} steps lies between {unit.start:g} and {unit.end:g}.",
+            "Choose an earlier start or a later end, or draw more steps.",
         )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from webui.checkpoints.control import ControlInfo as ControlInfo
     from webui.checkpoints.control import control_info as control_info
+    from webui.control.areas import attention_size as attention_size
     from webui.control.networks import controlnet_state as controlnet_state
     from webui.control.networks import filled as filled
     from webui.control.networks import load_controlnet as load_controlnet
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from webui.ext.contexts import JobContext as JobContext
     from webui.ext.contexts import ModelEvent as ModelEvent
     from webui.ext.contexts import PictureContext as PictureContext
+    from webui.ext.files import ModelFiles as ModelFiles
     from webui.ext.maps import PreprocessContext as PreprocessContext
     from webui.ext.passes import PassContext as PassContext
     from webui.ext.steps import DecodeContext as DecodeContext
@@ -53,6 +55,7 @@ _HOMES: Final = {
     "BadRequest": "webui.schema.errors",
     "rescale": "webui.diffusion.guidance",
     "App": "webui.ext.app",
+    "attention_size": "webui.control.areas",
     "Cond": "webui.diffusion.denoiser",
     "Controls": "webui.nn.taps",
     "DecodeContext": "webui.ext.steps",
@@ -85,6 +88,7 @@ _HOMES: Final = {
     "TensorInfo": "webui.ext.api",
     "UnetRows": "webui.ext.api",
     "PreprocessContext": "webui.ext.maps",
+    "ModelFiles": "webui.ext.files",
 }
 
 
