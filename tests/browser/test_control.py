@@ -235,6 +235,9 @@ def test_an_extension_is_installed_used_and_switched_off_without_a_restart(
 ) -> None:
     text = SKETCH.replace('"sketch"', '"glow"').replace('"Sketch"', '"Glow"').replace('"lines"', '"halo"')
     folder = write_extension(tmp_path / "glow", text.replace('"Sketching"', '"Glowing"').replace('"Lines"', '"Halo"'))
+    window.evaluate("() => void (window.sameWindow = true)")
+    window.number("width", 96)
+    window.number("height", 64)
     window.tab("extensions")
     page = window.page
     page.fill("#a-extensions-source", str(folder))
@@ -243,21 +246,42 @@ def test_an_extension_is_installed_used_and_switched_off_without_a_restart(
     expect(card).to_contain_text("nobody has allowed it yet")
     press(card, "Allow")
     expect(card.locator(".a-ext-head .a-badge")).to_have_text("On")
+
     window.tab("txt2img")
     accordion = page.locator(".a-extras[data-tab=txt2img] details[data-ext=glow]")
     accordion.locator("summary").click()
     accordion.locator(".a-knob[data-id=ink] select").select_option("blue")
     expect(accordion.locator(".a-badge")).to_have_text("on")
-    expect(panel(window).locator(".a-types")).to_be_visible()
-    assert "halo" in window.evaluate("[...document.querySelectorAll('[data-tab=txt2img] option')].map(o => o.value)")
+    unit = panel(window)
+    press(unit, "Draw")
+    paint_across(window)
+    expect(unit.get_by_alt_text("Picture")).to_be_visible()
+    press(unit, "Canny")
+    preprocessor = unit.locator(".a-knob[data-id=preprocessor] select")
+    preprocessor.select_option("halo")
+    set_number(unit, "low", 21)
+    press(unit, "Preview map")
+    expect(unit.get_by_alt_text("The map")).to_be_visible()
     window.generate()
     window.made()
-    assert server.jobs()[0]["request"]["ext"] == {"glow": {"strength": 0.5, "ink": "blue"}}
+    request = server.jobs()[0]["request"]
+    assert request["ext"] == {"glow": {"strength": 0.5, "ink": "blue"}}
+    (sent,) = request["control"]
+    assert (sent["preprocessor"], sent["params"]) == ("halo", {"low": 21, "high": 200, "thick": False})
+    assert Image.open(server.input(sent["image"]["sha256"])).size == (96, 64)
+    expect(page.locator("#a-panel .a-report").get_by_text("Unit 1: halo")).to_be_visible()
+
     window.tab("extensions")
     press(card, "Turn off")
     expect(card.locator(".a-ext-head .a-badge")).to_have_text("Off")
     window.tab("txt2img")
     expect(accordion).to_have_count(0)
+    expect(preprocessor.locator("option[value=halo]")).to_have_text("halo (not here)")
     window.generate()
-    window.page.wait_for_function("atelier.result.pictures().length >= 2 && !atelier.jobs.waiting().length")
-    assert server.jobs()[0]["request"]["ext"] == {}
+    expect(window.messages("txt2img")).to_contain_text("there is no 'halo'")
+    unit.get_by_label("Enable").uncheck()
+    window.generate()
+    page.wait_for_function("atelier.result.pictures().length >= 2 && !atelier.jobs.waiting().length")
+    request = server.jobs()[0]["request"]
+    assert (request["ext"], request["control"]) == ({}, [])
+    assert window.evaluate("window.sameWindow")

@@ -39,12 +39,15 @@ atelier.poseEdit = (() => {
     const bar = tools(editor, zoom, back);
 
     function draw() {
+      const pressed = side.contains(document.activeElement) ? document.activeElement.textContent : "";
       atelier.poseView.draw(svg, state.people, state.chosen, unit());
       side.replaceChildren(...panel(state, editor));
+      if (pressed) [...side.querySelectorAll("button")].find((one) => one.textContent === pressed)?.focus();
       bar.undo.disabled = !state.past.length;
       bar.redo.disabled = !state.future.length;
       use.disabled = !state.people.length;
       note.textContent = state.note || (state.people.length ? "" : "Nobody is here: add a person.");
+      if (!box.contains(document.activeElement) || document.activeElement.disabled) box.focus(); // for the keys
     }
 
     function zoom(factor) {
