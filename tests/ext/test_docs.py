@@ -24,6 +24,7 @@ from webui.ext.app import App
 from webui.ext.check import check_extension
 from webui.ext.command import _ACTIONS
 from webui.ext.contexts import JobContext, ModelEvent, PictureContext
+from webui.ext.files import ModelFiles
 from webui.ext.hooks import HOOKS, Hook
 from webui.ext.manifest import Head, Manifest
 from webui.ext.maps import PreprocessContext
@@ -38,7 +39,7 @@ from webui.schema.requests import Txt2Img
 TEXT = (Path(__file__).parents[2] / "docs" / "extensions.md").read_text(encoding="utf-8")
 CONTEXTS = {
     App: "app", ModelEvent: "ev", JobContext: "job", PassContext: "p", StepContext: "s", UnetContext: "c",
-    DecodeContext: "p", PictureContext: "img", PreprocessContext: "ctx",
+    DecodeContext: "p", PictureContext: "img", PreprocessContext: "ctx", ModelFiles: "models",
 }  # fmt: skip
 
 

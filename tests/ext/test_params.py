@@ -74,7 +74,8 @@ def test_an_unknown_parameter_is_refused_with_what_was_perhaps_meant():
     with pytest.raises(BadRequest) as caught:
         values_of(ALL, {"hardnes": 1})
     assert str(caught.value) == (
-        'There is no parameter "hardnes" (did you mean "hardness"?). Known are: low, hardness, clean, name, hand, place.'
+        'There is no parameter "hardnes" (did you mean "hardness"?). '
+        "Known are: low, hardness, clean, name, hand, place."
     )
 
 

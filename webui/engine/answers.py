@@ -16,6 +16,7 @@ from webui.control.maps import Source, blank, make_map, pixels_of
 from webui.engine.extensions import Extensions
 from webui.engine.units import is_json
 from webui.ext.api import Map
+from webui.ext.signatures import asks_for
 from webui.images.mask import load_mask
 from webui.images.read import read_image
 from webui.schema.asks import Answer, Preprocess, RouteCall, What
@@ -106,7 +107,8 @@ class Answers:
     def _route(self, ask: Ask, call: RouteCall) -> tuple[Answer, tuple[bytes, ...]]:
         """`route(body, images)` of an extension: a JSON object, or that and pictures (PIL)."""
         function = self._extensions.host.route(call.ext, call.name)
-        answer = function(dict(call.body), [ask.picture(ref) for ref in call.images])
+        more = {"models": self._extensions.model_files(call.ext)} if asks_for(function, "models") else {}
+        answer = function(dict(call.body), [ask.picture(ref) for ref in call.images], **more)
         body, images = answer if isinstance(answer, tuple) else (answer, ())
         if not isinstance(body, dict) or not is_json(body):
             raise ExtensionError(

@@ -25,7 +25,7 @@ from webui.schema.errors import AtelierError
 from webui.schema.events import Event, Failed, ImageReady, MapReady, Note, Prepared, UnitReport
 from webui.schema.requests import ImageRef, Img2Img, Request, parse_request
 from webui.schema.resolve import default_model, resolve
-from webui.schema.results import ModelInfo
+from webui.schema.results import ModelInfo, by_rank
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class _Collector:
     request: Request
     model: ModelInfo
     images: list[MadeImage] = field(default_factory=list)
+    ranks: list[float | None] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     maps: dict[int, Image.Image] = field(default_factory=dict)
     reports: list[UnitReport] = field(default_factory=list)
@@ -79,6 +80,7 @@ class _Collector:
                 image = _picture(event, blob)
                 texts = texts_for(self.request, self.model, event.seed, event.subseed, event.infotext)
                 self.images.append(MadeImage(image, event.seed, texts))
+                self.ranks.append(event.rank)
             case MapReady():
                 self.maps[event.unit] = _picture(event, blob)
             case UnitReport():
@@ -93,7 +95,7 @@ class _Collector:
     @property
     def made(self) -> Made:
         """All that came."""
-        return Made(tuple(self.images), tuple(self.notes), self.maps, tuple(self.reports))
+        return Made(by_rank(self.images, self.ranks), tuple(self.notes), self.maps, tuple(self.reports))
 
 
 def _picture(event: ImageReady | MapReady, blob: bytes | None) -> Image.Image:

@@ -46,15 +46,16 @@ class Delivery:
 
     def _hand_out(self, index: int, image: Image, infotext: dict[str, Any]) -> None:
         """A picture as `on_image` leaves it, if it leaves it."""
-        request = self._data.request
+        request, rank = self._data.request, None
         seed, subseed = image_seeds(request, index)
         if self._session is not None:
             found = self._telling.timed("on_image", partial(self._session.picture, image, index, seed, infotext))
             if found is None:
                 return
-            image, infotext = found.image, found.infotext
+            image, infotext, rank = found.image, found.infotext, found.rank
         event = ImageReady(
             job_id=self._telling.job_id, index=index, seed=seed, subseed=subseed, width=image.width,
             height=image.height, prompt=request.prompt, negative_prompt=request.negative_prompt, infotext=infotext,
+            rank=rank,
         )  # fmt: skip
         self._telling.event(event, image.convert("RGB").tobytes())

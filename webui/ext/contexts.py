@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from PIL import Image
 from pydantic import ValidationError
 
+from webui.ext.files import NO_MODELS, ModelFiles
 from webui.schema.errors import BadRequest
 from webui.schema.images import ImageRef, reference
 from webui.schema.requests import Request, describe_validation
@@ -20,13 +21,14 @@ S = TypeVar("S")
 
 @dataclass
 class JobData:
-    """A job, as all extensions of it share it. images: sha256 -> PNG."""
+    """A job, as all extensions of it share it. images: sha256 -> PNG; models: of each extension."""
 
     id: str
     request: Request
     images: dict[str, bytes]
     note: Callable[[str], None]
     stopped: Callable[[], bool]
+    models: Callable[[str], ModelFiles] = lambda _owner: NO_MODELS
     states: dict[tuple[Any, ...], Any] = field(default_factory=dict)
 
 
@@ -99,6 +101,11 @@ class JobContext:
             raise BadRequest("A picture of this request is no longer there.", "Choose the picture again.")
         return Image.open(io.BytesIO(self._data.images[named.sha256]))
 
+    @property
+    def models(self) -> ModelFiles:
+        """The model files that the extension declares."""
+        return self._data.models(self.owner)
+
     def state(self, kind: Callable[[], S]) -> S:
         """This extension's object of this class for this job, made when it is first asked for."""
         return kept(self._data.states, (self.owner, kind), kind)
@@ -117,6 +124,7 @@ class PictureContext:
     """`on_image(img)`: a finished picture before it is handed out; return another one (PIL), or None.
 
     image: PIL, RGB. index: of the job's pictures, from 0. infotext: what is added to the PNG text; may be changed.
+    rank: may be set; when the job has ended, pictures with a rank come first, the largest rank before the others.
     """
 
     def __init__(self, job: JobContext, image: Image.Image, index: int, seed: int, infotext: dict[str, Any]) -> None:
@@ -126,6 +134,7 @@ class PictureContext:
         self.index = index
         self.seed = seed
         self.infotext = infotext
+        self.rank: float | None = None
         self.dropped = False
 
     def drop(self) -> None:

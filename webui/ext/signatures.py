@@ -49,7 +49,7 @@ def preprocessor_fault(spec: PreprocessorSpec, function: Any) -> str:
     if not callable(function):
         return f'preprocessor "{spec.id}": {spec.entry} is no function'
     given: Mapping[str, Any] = {param.id: None for param in spec.params}
-    extra = {"ctx": None} if asks_for_ctx(function) else {}
+    extra = {"ctx": None} if asks_for(function, "ctx") else {}
     try:
         inspect.signature(function).bind(None, **given, **extra)
     except TypeError as error:
@@ -57,6 +57,6 @@ def preprocessor_fault(spec: PreprocessorSpec, function: Any) -> str:
     return ""
 
 
-def asks_for_ctx(function: Callable[..., Any]) -> bool:
-    """Whether a preprocessor has an argument named ctx."""
-    return "ctx" in inspect.signature(function).parameters
+def asks_for(function: Callable[..., Any], name: str) -> bool:
+    """Whether a function has an argument of this name."""
+    return name in inspect.signature(function).parameters

@@ -38,7 +38,7 @@ from webui.schema.events import (
     UnitReport,
 )  # fmt: skip
 from webui.schema.requests import Request, parse_request
-from webui.schema.results import ImageInfo, JobView, MapView, ModelInfo, UnitView
+from webui.schema.results import ImageInfo, JobView, MapView, ModelInfo, UnitView, by_rank
 
 log = logging.getLogger(__name__)
 LONGEST_HASH = 60.0
@@ -58,6 +58,7 @@ class _Run:
     units: tuple[UnitView, ...] = ()
     maps: tuple[MapView, ...] = ()
     images: tuple[ImageInfo, ...] = ()
+    ranks: tuple[float | None, ...] = ()
     unsaved: DiskError | None = None
     over: threading.Event = field(default_factory=threading.Event)
 
@@ -200,7 +201,7 @@ class Runner:
             infotext=texts[PARAMETERS],
         )
         self._outputs.register(SavedImage(info, run.view.owner, path))
-        run.images += (info,)
+        run.images, run.ranks = (*run.images, info), (*run.ranks, event.rank)
         self._ledger.change(run.view.id, images=run.images)
 
     def _take_map(self, run: _Run, event: MapReady, pixels: bytes) -> None:
@@ -252,6 +253,8 @@ class Runner:
         self._ledger.change(run.view.id, notes=run.notes)
 
     def _end(self, run: _Run, event: Done) -> None:
+        if any(rank is not None for rank in run.ranks):
+            self._ledger.change(run.view.id, images=by_rank(run.images, run.ranks))
         if run.unsaved is not None:
             self._ledger.finish(run.view.id, "failed", error=run.unsaved.to_json(), seconds=event.seconds)
         elif event.interrupted:

@@ -50,7 +50,7 @@ class Preview(_Event):
 
 
 class ImageReady(_Event):
-    """A finished picture: raw RGB bytes (h w 3) travel beside the event."""
+    """A finished picture: raw RGB bytes (h w 3) travel beside the event. rank: see `webui.schema.results.by_rank`."""
 
     type: Literal["image"] = "image"
     index: int
@@ -61,6 +61,7 @@ class ImageReady(_Event):
     prompt: str
     negative_prompt: str
     infotext: dict[str, Any] = Field(default_factory=dict)
+    rank: float | None = Field(None, allow_inf_nan=False)
 
 
 class Note(_Event):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
 State = Literal["queued", "running", "done", "failed", "interrupted"]
+T = TypeVar("T")
 FINAL_STATES: frozenset[str] = frozenset({"done", "failed", "interrupted"})
 
 
@@ -103,3 +105,10 @@ class ModelInfo(BaseModel):
     @property
     def short_hash(self) -> str | None:
         return self.sha256[:10] if self.sha256 else None
+
+
+def by_rank(items: Sequence[T], ranks: Sequence[float | None]) -> tuple[T, ...]:
+    """The pictures of a job in the order in which it ends: the largest rank first, those without one after them."""
+    last = float("-inf")
+    order = sorted(range(len(items)), key=lambda at: -(last if ranks[at] is None else float(ranks[at] or 0)))
+    return tuple(items[at] for at in order)
