@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 from starlette.testclient import TestClient
 
-from tests.api.test_native import finish, one, png, problem, submit
+from tests.api.test_native import finish, png, problem, submit
+from tests.fake_engine import FakeEngine, FakeModels
 from webui.cli_control import add_steering_options, extensions_of, read_steering
 from webui.runtime.runtime import Runtime
+from webui.runtime.settings import Settings
 from webui.schema.errors import BadImage
 from webui.schema.images import ImageRef
 from webui.schema.requests import Txt2Img
 
-__all__ = ["one"]
 NOWHERE = {"sha256": "0" * 64}
+
+
+@pytest.fixture
+def runtime(tmp_path: Path) -> Iterator[Runtime]:
+    """With the extensions that come with the program."""
+    folders = {"models_dir": tmp_path / "models", "output_dir": tmp_path / "out", "data_dir": tmp_path / "data"}
+    with Runtime(Settings(**folders), partial(FakeEngine, step_seconds=0.001), FakeModels()) as one:
+        yield one
 
 
 def test_a_request_knows_the_pictures_of_extensions():

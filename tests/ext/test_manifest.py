@@ -136,6 +136,10 @@ def test_a_minimal_manifest_gets_the_defaults():
             HEAD + '[dependencies]\npackages = ["numpy=2"]',
             'extension.toml, dependencies, packages number 1: "numpy=2" is no requirement, such as numpy>=2.',
         ),
+        (
+            HEAD + '[[setting]]\nid = "paper"\ntype = "image"',
+            'extension.toml: "paper" is a picture, which only the fields of an accordion can be.',
+        ),
         (HEAD.replace("1.0.0", "one"), 'extension.toml, version: "one" is no version, such as 1.0.0.'),
     ],
 )  # fmt: skip
