@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import ControlNetModel, ControlNetUnionModel
+from diffusers import ControlNetModel, ControlNetUnionModel, MultiControlNetModel
 from torch import Tensor
 
 from tests.control.small import base_of, load, write
@@ -17,6 +17,7 @@ from tests.nn.weights import draw, randomise, relative_error
 from tests.parity.test_nn_unet import their_config
 from webui.checkpoints.control_layouts import bare_names
 from webui.control.adapters import Hint, UnetRows
+from webui.control.units import Fitted, PassUnits, Unit
 from webui.ext.loader import Loader
 from webui.nn.config import UNetConfig
 from webui.schema.control import ControlUnit
@@ -85,6 +86,24 @@ def test_a_diffusers_file_gives_diffusers_residuals(family, tmp_path, loader):
     path = write(tmp_path / "net.safetensors", net.state_dict(), config, family)
     with torch.no_grad():
         assert largest_error(run(path, config, family, loader, call, hint), theirs(net, call, hint.image)) < TOLERANCE
+
+
+def test_several_nets_are_summed_as_diffusers_sums_them(tmp_path, loader):
+    config, call = UNETS["sd1"], rows(UNETS["sd1"])
+    nets = [randomise(their_net(config), seed=seed) for seed in (3, 6, 8)]
+    hints = [replace(hint_of(), image=draw(1, 3, 64, 64, seed=20 + i).sigmoid()) for i in range(3)]
+    weights = [1.0, 0.35, 2.0]
+    units = []
+    for i, (net, hint, weight) in enumerate(zip(nets, hints, weights, strict=True)):
+        path = write(tmp_path / f"net{i}.safetensors", net.state_dict(), config)
+        loaded = load(path, base_of(config), loader)
+        settings = ControlUnit(model="x", weight=weight)
+        units.append(Unit(Fitted(i + 1, settings, loaded.adapter, loaded.match, config, hint)))
+    with torch.no_grad():
+        skips, middle = MultiControlNetModel(nets)(
+            call.x, call.timesteps, call.context, [hint.image for hint in hints], weights, return_dict=False
+        )  # fmt: skip
+        assert largest_error(PassUnits(units).total(call).controls, [*skips, middle]) < TOLERANCE
 
 
 @pytest.mark.parametrize("prefix", ["", "control_model."])
