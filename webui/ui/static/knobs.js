@@ -55,7 +55,7 @@ atelier.knobs = (() => {
 
   function text(spec, value, change) {
     const tall = spec.lines > 1;
-    const box = el(tall ? "textarea" : "input", { ...(tall ? { rows: spec.lines } : { type: "text", value }), class: "a-input", placeholder: spec.placeholder });
+    const box = el(tall ? "textarea" : "input", { ...(tall ? { rows: spec.lines } : { type: "text", value }), class: "a-input", placeholder: spec.placeholder ?? (tall ? spec.help : "") });
     if (tall) box.value = value;
     box.addEventListener("input", () => change(box.value));
     return frame(spec, tall ? "lines" : "text", head(spec), box);
