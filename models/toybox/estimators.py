@@ -20,7 +20,7 @@ from models.toybox.world import KEYPOINTS
 
 NAMES = ("depth", "pose")
 HEAT = 32  # cells a side of a heatmap: a quarter of the picture, as SegFormer's answers are
-PERSON = 0.4  # mean certainty of the joints from which on somebody is there, as in extension.toml
+PERSON = 0.3  # mean certainty of the joints from which on somebody is there, as in extension.toml
 BATCH = 50
 
 
@@ -34,10 +34,10 @@ def new_network(name: str) -> nn.Module:
 def depth_config() -> GLPNConfig:
     """Levels of 32 x 32, 16 x 16, 8 x 8 and 4 x 4 patches; the answer is a sigmoid at the size of the picture."""
     return GLPNConfig(
-        hidden_sizes=[16, 32, 64, 128],
+        hidden_sizes=[32, 64, 96, 128],
         depths=[1, 1, 1, 1],
-        num_attention_heads=[1, 1, 2, 4],
-        decoder_hidden_size=16,
+        num_attention_heads=[1, 2, 3, 4],
+        decoder_hidden_size=24,
         drop_path_rate=0.0,
         max_depth=1,
     )

@@ -42,6 +42,7 @@ from models.toybox.world import KEYPOINTS
 BATCH = 16
 PEAK = 2e-3
 EVERY = 100  # steps from checkpoint to checkpoint
+SUBJECT_WEIGHT = 10.0  # of the pixels of subjects in the loss of depths: they are few, the floor is easy
 PEOPLE = 0.5  # how many pictures surely show a person when poses are learnt
 SIGMA = 1.25  # width of a joint's hill, in cells
 PARTS = 0.33  # how many pictures show a part of their scene
@@ -52,10 +53,14 @@ MIRRORED = [KEYPOINTS.index({"r_": "l_", "l_": "r_"}.get(name[:2], name[:2]) + n
 
 @dataclass(frozen=True)
 class Lesson:
-    """pictures: (b 3 s s) in -1..1; near: (b s s), see `nearness`; joints: (b 18 2) in 0..1, NaN where nobody is."""
+    """pictures: (b 3 s s) in -1..1; near: (b s s), see `nearness`; weights: (b s s), larger on subjects.
+
+    joints: (b 18 2) in 0..1, NaN where nobody is.
+    """
 
     pictures: Tensor
     near: Tensor
+    weights: Tensor
     joints: Tensor
 
 
@@ -69,10 +74,11 @@ def lesson(data: Truths, name: str, step: int) -> Lesson:
     whole = Lesson(
         as_tensor(images),
         torch.from_numpy(data.depths[numbers].astype(np.float32)),
+        torch.from_numpy(np.where(data.pictures.owners[numbers] >= 0, SUBJECT_WEIGHT, 1).astype(np.float32)),
         torch.from_numpy(data.joints[numbers]) / images.shape[1],
     )
     seen = viewed(whole, views(BATCH, generator))
-    return Lesson(worn(seen.pictures, generator), nearness(seen.near), seen.joints)
+    return Lesson(worn(seen.pictures, generator), nearness(seen.near), seen.weights, seen.joints)
 
 
 def chosen(data: Truths, limit: int, count: int, people: float, rng: np.random.Generator) -> NDArray[np.int64]:
@@ -95,16 +101,16 @@ def views(count: int, generator: torch.Generator) -> Tensor:
 
 
 def viewed(whole: Lesson, views: Tensor) -> Lesson:
-    """The parts of pictures, inverse depths and joints that `views` (b 2 2) names, at the size of the whole."""
+    """The parts of pictures, depths, weights and joints that `views` (b 2 2) names, at the size of the whole."""
     corner, size = views.unbind(1)
     theta = torch.cat([torch.diag_embed(size), (2 * corner + size - 1)[..., None]], -1)  # (b 2 3)
     grid = F.affine_grid(theta, list(whole.pictures.shape), align_corners=False)
-    both = torch.cat([whole.pictures, whole.near[:, None]], 1)
-    both = F.grid_sample(both, grid, padding_mode="border", align_corners=False)
+    maps = torch.cat([whole.pictures, whole.near[:, None], whole.weights[:, None]], 1)
+    maps = F.grid_sample(maps, grid, padding_mode="border", align_corners=False)
     joints = (whole.joints - corner[:, None]) / size[:, None]
     mirrored = size[:, 0] < 0
     joints[mirrored] = joints[mirrored][:, MIRRORED]
-    return Lesson(both[:, :3], both[:, 3], joints)
+    return Lesson(maps[:, :3], maps[:, 3], maps[:, 4], joints)
 
 
 def heat_of(joints: Tensor) -> Tensor:
@@ -118,9 +124,11 @@ def heat_of(joints: Tensor) -> Tensor:
 
 
 def depth_loss(network: Any, taught: Lesson) -> Tensor:
-    """|d - d'| + |edges of d - edges of d'|."""
+    """|d - d'| + |edges of d - edges of d'|, weighted."""
     error = network(_laid_out(taught.pictures)).predicted_depth.float() - taught.near
-    return error.abs().mean() + error.diff(dim=-1).abs().mean() + error.diff(dim=-2).abs().mean()
+    across = taught.weights[..., 1:] * error.diff(dim=-1).abs()
+    down = taught.weights[:, 1:] * error.diff(dim=-2).abs()
+    return (taught.weights * error.abs()).mean() + across.mean() + down.mean()
 
 
 def pose_loss(network: Any, taught: Lesson) -> Tensor:
@@ -147,7 +155,7 @@ def train(runs: Runs, name: str, data: Truths, steps: int) -> None:
         ahead = pool.submit(lesson, data, name, first)
         for step in counted(first, steps):
             taught, ahead = ahead.result(), pool.submit(lesson, data, name, step + 1)
-            optimizer.param_groups[0]["lr"] = learning_rate(step, steps, PEAK)
+            optimizer.param_groups[0]["lr"] = learning_rate(step, steps, PEAK, warmup=100)
             with torch.autocast("cpu", torch.bfloat16), PlainAttention():
                 loss = LOSSES[name](network, taught)
             loss.backward()
