@@ -44,7 +44,7 @@ label = "Stick"
 group = "OpenPose"
 entry = "main:stick"
 kind = "pose"
-resolution = 512
+resolution = 256
 """
 CODE = """
 import json
@@ -208,6 +208,7 @@ def test_who_was_found_is_dragged_and_the_map_changes_by_what_was_dragged(
     Image.new("RGB", (85, 65), "teal").save(tmp_path / "wall.png")
     load(unit, tmp_path / "wall.png")
     choose(unit, "stick")
+    expect(unit.locator(".a-knob[data-id=resolution] input[type=number]")).to_have_value("256")  # as it declares
     set_number(unit, "resolution", 200)
     press(unit, "Preview map")
     expect(unit.get_by_text("Map · 262 × 200")).to_be_visible()
@@ -320,6 +321,29 @@ def paste(window: Window, text: str) -> None:
         }""",
         text,
     )
+
+
+@pytest.mark.parametrize("given", [
+    {"canvas_width": 512, "canvas_height": 512}, {"canvas_width": 300, "canvas_height": 900}, {},
+    {"canvas_width": 1000, "canvas_height": 700, "shares": True},
+])  # fmt: skip
+def test_the_editor_reads_a_pose_as_the_extension_does(window: Window, given: dict[str, Any]) -> None:
+    shares = given.pop("shares", False)
+    across, down = (1, 1) if shares else (given.get("canvas_width", 200), given.get("canvas_height", 120))
+    joints = [value for at in range(18) for value in (across * (0.1 + 0.04 * at), down * (0.95 - 0.03 * at), at % 4)]
+    face = [value for at in range(68) for value in (across * 0.5, down * 0.001 * at, 0.5)]
+    people = [{"pose_keypoints_2d": joints, "face_keypoints_2d": face}, {"hand_right_keypoints_2d": face[:63]}]
+    text = json.dumps(given | {"people": people})
+    found = window.evaluate("text => atelier.pose.write(atelier.pose.read(text, 200, 120), 200, 120)", text)
+    canvas = np.zeros((120, 200, 3), np.uint8)
+    expected = run("pose", canvas, as_="openpose_json", pose=text).data
+    ours = json.loads(found)
+    assert (ours["canvas_width"], ours["canvas_height"]) == (200, 120)
+    for one, other in zip(ours["people"], expected["people"], strict=True):
+        assert one.keys() == other.keys()
+        for name in one:
+            assert (one[name] is None) == (other[name] is None)
+            assert np.allclose(one[name] or [], other[name] or [], atol=2e-3)
 
 
 def test_a_finger_drags_joints_on_a_phone(browser: Browser, server: Server) -> None:

@@ -122,12 +122,18 @@ atelier.unit = (() => {
       const choose = () => {
         const preprocessor = type === "All" ? unit.preprocessor : offer.preprocessor;
         const model = type === "All" ? unit.model : offer.model || unit.model;
-        given.set({ type, preprocessor, model, params: preprocessor === unit.preprocessor ? unit.params : {}, map: null });
+        given.set({ type, model, ...(preprocessor === unit.preprocessor ? {} : taking(given, preprocessor)), map: null });
         given.redraw();
       };
       return el("button", { type: "button", class: `a-chip${type === unit.type ? " a-chosen" : ""}`, "aria-pressed": String(type === unit.type), onclick: choose }, type);
     };
     return el("div", { class: "a-types" }, ...Object.entries(about.types).map(chip));
+  }
+
+  /** What changes with the preprocessor: it brings the resolution that it declares. */
+  function taking({ unit, about }, id) {
+    const declared = about.preprocessors.find((item) => item.id === id)?.resolution;
+    return { preprocessor: id, params: {}, map: null, resolution: typeof declared === "number" ? declared : unit.resolution };
   }
 
   const chosenType = ({ unit, about }) => about.types[unit.type] ?? about.types.All;
@@ -140,7 +146,7 @@ atelier.unit = (() => {
       if (among.includes(item.id) || item.id === unit.preprocessor) (groups[item.group] ??= []).push([item.id, item.label + (item.missing.length ? " ⚠" : "")]);
     }
     const change = (id) => {
-      given.set({ preprocessor: id, params: {}, map: null });
+      given.set(taking(given, id));
       given.redraw();
     };
     const field = about.fields.find((item) => item.id === "preprocessor");
