@@ -22,6 +22,10 @@ def main() -> None:
     while (message := wire.receive()) is not None:
         if message.body["type"] == "job":
             serve(wire, message.body["job_id"], message.body["request"]["prompt"], message.frames)
+        elif message.body["type"] == "extensions":
+            wire.send({"type": "restart", "reason": "an extension left something behind when it was switched off"})
+            time.sleep(0.3)
+            os._exit(0)
         elif message.body["type"] == "ask":
             answer(wire, message.body["id"], message.body["body"], message.frames)
         elif message.body["type"] == "died":

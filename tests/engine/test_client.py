@@ -171,6 +171,13 @@ def test_an_engine_that_announces_its_end_loses_no_job_and_counts_as_no_fall(har
     assert harness.engine.restarts == 0
 
 
+def test_a_job_that_was_handed_to_an_engine_about_to_end_goes_to_the_next_one(harness: Harness) -> None:
+    harness.run("a", "red")
+    harness.engine.refresh_extensions()
+    assert isinstance(harness.run("b", "red")[-1][0], Done)
+    assert harness.engine.restarts == 0
+
+
 def test_the_engine_after_a_fall_is_told_which_job_died(harness: Harness) -> None:
     failure(harness.run("a", "exit"))
     assert harness.engine.ask("report", {}, {}).result(20)[0].body["heard"] == ["a: engine_died"]

@@ -56,6 +56,19 @@ def test_an_extension_that_raises_in_a_hook_fails_the_job_by_name_or_is_only_not
     survives(studio, "broken", plain)
 
 
+def test_an_extension_that_raises_when_the_model_changes_or_when_it_ends_is_only_noted(studio: Studio) -> None:
+    plain = studio.draw()
+    code = f"def model_changed(ev):\n    {BROKEN}\n\ndef teardown(app):\n    {BROKEN}\n\ndef on_image(img):\n    pass"
+    studio.add("broken", code, "model_changed teardown on_image")
+    assert studio.draw() == plain
+    studio.engine.models.unload()
+    assert studio.draw() == plain
+    assert any('"broken" failed in model_changed: ValueError: no luck (main.py:2)' in note for note in studio.notes)
+    studio.off("broken")
+    assert any("teardown" in note for note in studio.engine.extensions.host.take_notes())
+    survives(studio, "broken", plain)
+
+
 def test_a_failure_unwinds_every_pass_in_reverse_order(studio: Studio) -> None:
     plain = studio.draw()
     code = """
@@ -271,6 +284,33 @@ def test_of_several_extensions_the_one_that_left_something_behind_is_named_and_s
     assert states(studio) == {"ada": "active", "culprit": "failed", "zed": "active"}
     studio.off("ada", "zed")
     survives(studio, "culprit", plain)
+
+
+def test_what_a_module_does_when_it_is_imported_is_laid_at_its_own_door(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("ada", "def prepare_job(job):\n    pass", "prepare_job")
+    studio.add(
+        "zed", "import torch\ntorch.set_default_dtype(torch.float64)\n\ndef on_image(img):\n    pass", "on_image"
+    )
+    studio.run_any()
+    assert studio.restarts == ['torch\'s default dtype was changed, by the extension "zed"']
+    assert states(studio) == {"ada": "active", "zed": "failed"}
+    studio.off("ada")
+    survives(studio, "zed", plain)
+
+
+@pytest.mark.parametrize("change", [CHANGES["default dtype"], CHANGES["torch.nn.functional.silu"]])
+def test_what_is_left_behind_between_the_jobs_is_put_back_too(studio: Studio, change: str) -> None:
+    plain = studio.draw()
+    studio.add(
+        "last", f"import torch\n\ndef on_image(img):\n    pass\n\ndef teardown(app):\n    {change}", "on_image teardown"
+    )
+    assert studio.draw() == plain
+    studio.off("last")
+    (reason,) = studio.restarts
+    assert 'by the extension "last"' in reason
+    assert studio.draw() == plain
+    assert states(studio) == {"last": "disabled"}
 
 
 def test_what_cannot_be_laid_at_one_door_is_watched_closely_in_the_next_job(studio: Studio) -> None:

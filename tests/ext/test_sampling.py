@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import textwrap
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from tests.ext.studio import Studio
-from webui.schema.events import ImageReady, Prepared
+from tests.ext.studio import PLAIN, Studio
+from webui.schema.events import Done, ImageReady, Prepared
+from webui.schema.images import ImageRef
+from webui.schema.requests import Img2Img, Inpaint
 
 LOG = """
     seen = []
@@ -38,6 +43,40 @@ def test_hooks_come_in_the_documented_order(studio: Studio) -> None:
         "prepare_job", "open_pass", *step, *step, "after_sampling", "closed", "after_decode", "on_image",
         "job_done None",
     ]  # fmt: skip
+
+
+def png(mode: str, colour: object) -> tuple[ImageRef, bytes]:
+    data = io.BytesIO()
+    Image.new(mode, (64, 48), colour).save(data, "PNG")  # type: ignore[arg-type]
+    return ImageRef(sha256=hashlib.sha256(data.getvalue()).hexdigest()), data.getvalue()
+
+
+@pytest.mark.parametrize("kind", [Img2Img, Inpaint])
+def test_pictures_that_are_drawn_again_pass_the_same_hooks(studio: Studio, kind: type[Img2Img]) -> None:
+    (picture, data), (mask, mask_data) = png("RGB", "teal"), png("L", 255)
+    images = {picture.sha256: data, mask.sha256: mask_data}
+    masked = {"mask": mask, "inpaint_area": "Only masked"} if kind is Inpaint else {}
+    request = kind(**{**PLAIN, "steps": 4}, init_image=picture, denoising_strength=0.5, batch_size=2, **masked)
+
+    def drawn() -> list[bytes]:
+        assert isinstance(studio.run(request, images), Done), studio.events[-1]
+        return studio.blobs
+
+    plain = drawn()
+    look = "def open_pass(p):\n    seen.append((p.kind, p.index, p.steps, p.latent is not None))\n    yield\n"
+    studio.add("recorder", RECORDER.replace("def open_pass(p):\n    seen.append('open_pass')\n    yield\n", look), ALL)
+    assert drawn() == plain
+    seen = studio.service("recorder", "seen")
+    step = ["before_step"] * 2 + ["before_unet"] * 2 + ["after_unet"] * 2 + ["after_cfg"] * 2
+    assert [one for one in seen if not isinstance(one, str)] == [(kind.__name__.lower(), i, 3, True) for i in (0, 1)]
+    assert sorted(one for one in seen if one in step) == sorted(step * 3)
+    assert seen[0] == "prepare_job"
+    assert seen[-3:] == ["on_image", "on_image", "job_done None"]
+    studio.off("recorder")
+    studio.add("changer", "def after_cfg(s): return s.denoised * 0.5", "after_cfg")
+    assert drawn() != plain
+    studio.off("changer")
+    assert drawn() == plain
 
 
 def test_an_extension_that_only_looks_leaves_every_byte_alone(studio: Studio) -> None:

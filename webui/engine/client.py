@@ -17,7 +17,7 @@ from webui.engine.watchdog import Watchdog
 from webui.engine.wire import Message, Wire
 from webui.schema.asks import What
 from webui.schema.errors import AtelierError, EngineDied
-from webui.schema.events import Done, Event, Failed, parse_event
+from webui.schema.events import Done, Event, Failed, Started, parse_event
 from webui.schema.requests import Request
 
 LONGEST_PAUSE = 30.0
@@ -25,7 +25,7 @@ LONGEST_PAUSE = 30.0
 
 @dataclass
 class _Job:
-    """begun: it was handed to the child that runs now."""
+    """begun: the child that runs now has begun it."""
 
     id: str
     request: Request
@@ -125,7 +125,6 @@ class EngineProcess:
 
     def _send_job(self) -> None:
         assert self._job is not None
-        self._job.begun = True
         body = {**_job_body(self._job), "type": "job", "images": list(self._job.images)}
         self._send(body, tuple(self._job.images.values()))
 
@@ -209,6 +208,7 @@ class EngineProcess:
         with self._lock:
             if self._job is None or event.job_id != self._job.id:
                 return
+            self._job.begun = self._job.begun or isinstance(event, Started)
         if isinstance(event, (Done, Failed)):
             self._end_job(event)
         else:

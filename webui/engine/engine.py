@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ from webui.schema.errors import AtelierError, ExtensionError, OutOfMemory
 from webui.schema.events import Done, Failed, Started
 from webui.schema.requests import Request
 
+_LOG = logging.getLogger(__name__)
 Restart = Callable[[str], None]
 """restart(reason): called where this process should not take another job."""
 
@@ -95,11 +97,11 @@ class Engine:
 
     def refresh(self, reload: Sequence[str] = ()) -> None:
         """Read the extension folders and their state anew, and the code of these ids. Only between jobs."""
-        self._timed("extensions", lambda: self.extensions.refresh(reload))
+        self._guarded("extensions", lambda: self.extensions.refresh(reload))
 
     def job_died(self, job_id: str, request: Request, error: AtelierError) -> None:
         """`job_done` for a job in which the engine before this one ended."""
-        self._timed("job_done", lambda: tell_of_death(self.extensions.host, job_id, request, error))
+        self._guarded("job_done", lambda: tell_of_death(self.extensions.host, job_id, request, error))
 
     def _answer_waiting(self, guard: Guarding) -> list[str]:
         """The extensions that had a part in the answers."""
@@ -113,6 +115,13 @@ class Engine:
                 guard.arm()
             self._timed(ask.name, lambda ask=ask: self._answers.answer(ask))  # type: ignore[misc]
             suspects += self._answers.owners(ask)
+
+    def _guarded(self, kind: str, call: Callable[[], None]) -> None:
+        """Run code of extensions between the jobs."""
+        guard = Guarding(self.models, self.extensions.host, closely=True)
+        guard.arm()
+        self._timed(kind, call)
+        self._look_after(guard, [], _LOG.warning)
 
     def _look_after(self, guard: Guarding, suspects: Sequence[str], note: Callable[[str], None]) -> Verdict:
         """What extension code left behind is undone; where that is not enough, this process is to end."""

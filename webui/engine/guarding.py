@@ -85,7 +85,7 @@ class Guarding:
         unknown: list[Leak] = []
         known = self._settings | self._patches
         for leak in leaks:
-            owner = suspects[0] if len(suspects) == 1 else known.get(leak.what)
+            owner = known.get(leak.what) or (suspects[0] if len(suspects) == 1 else None)
             (unknown if owner is None else by.setdefault(owner, [])).append(leak)
         return by, unknown
 
@@ -96,15 +96,15 @@ class Guarding:
         first = (owner, what) not in self._looked
         if self._closely or (self.several and (first or what == "open_pass")):
             self._looked.add((owner, what))
-            found = [*self._process.replaced_functions(), *self._model_changes()]
+            found = [*self._process.replaced_functions(), *self._model_changes(sampled=self._closely)]
             self._patches = blamed(self._patches, found, owner)
 
-    def _model_changes(self) -> list[str]:
+    def _model_changes(self, sampled: bool = True) -> list[str]:
         modules = self._models.modules
         if self._print is None or not modules:
             return []
         moved = frozenset({"vae"}) if self._models.casts != self._casts else frozenset[str]()
-        return self._print.changes(modules, moved)
+        return self._print.changes(modules, moved, sampled)
 
 
 def blamed(known: Mapping[str, str], found: Sequence[str], owner: str) -> dict[str, str]:

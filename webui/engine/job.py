@@ -116,7 +116,8 @@ class Job:
                 self.guard.arm()
             self.telling.timed("load", lambda: self._models.executor(name))
             self.guard.model_loaded()
-            self._extensions.model_changed(ModelEvent(name, self._models.executor(name).config.family))
+            event = ModelEvent(name, self._models.executor(name).config.family)
+            self.telling.timed("model_changed", partial(self._extensions.model_changed, event))
         executor = self._models.executor(name)
         executor.note = self.telling.note
         try:

@@ -70,8 +70,12 @@ class Calls:
                 del self._last[owner]
         finally:
             self._times[key] = self._times.get(key, Timing()).plus(time.perf_counter() - start)
-            if self.looker is not None:
-                self.looker(owner, what)
+            self.look(owner, what)
+
+    def look(self, owner: str, what: str) -> None:
+        """Code of an extension has run."""
+        if self.looker is not None:
+            self.looker(owner, what)
 
     def _fault(self, key: tuple[str, str], error: BaseException, folder: Path) -> None:
         """Raise what a job fails with; for an observer, leave a note."""

@@ -41,22 +41,26 @@ class ModelPrint:
     weights: Mapping[str, tuple[Any, ...]]
 
     @classmethod
-    def of(cls, models: Mapping[str, nn.Module]) -> ModelPrint:
+    def of(cls, models: Mapping[str, nn.Module], sampled: bool = True) -> ModelPrint:
+        """sampled: whether the content of weights is looked at, which makes a GPU wait."""
         modules, weights = {}, {}
         for root, model in models.items():
             for name, module in model.named_modules(prefix=root):
                 modules[name] = module_print(module)
             for name, weight in (*model.named_parameters(prefix=root), *model.named_buffers(prefix=root)):
-                weights[name] = weight_print(weight)
+                weights[name] = weight_print(weight, sampled)
         return cls(modules, weights)
 
-    def changes(self, models: Mapping[str, nn.Module], moved: frozenset[str] = frozenset()) -> list[str]:
+    def changes(
+        self, models: Mapping[str, nn.Module], moved: frozenset[str] = frozenset(), sampled: bool = True
+    ) -> list[str]:
         """What differs now, each in words. moved: models whose weights the program itself moved or cast meanwhile."""
-        now = ModelPrint.of(models)
+        now = ModelPrint.of(models, sampled)
+        before = self.weights if sampled else {name: (*known[:-1], None) for name, known in self.weights.items()}
         changed = [f"the module {name} was patched" for name in differing(self.modules, now.modules)]
         return changed + [
             f"the weight {name} was changed"
-            for name in differing(self.weights, now.weights)
+            for name in differing(before, now.weights)
             if name.partition(".")[0] not in moved
         ]
 
@@ -68,12 +72,14 @@ def module_print(module: nn.Module) -> tuple[Any, ...]:
     return id(module), type(module), len(own), patched, module.training, tuple(len(own[name] or ()) for name in _HOOKS)
 
 
-def weight_print(weight: Tensor) -> tuple[Any, ...]:
-    """Place, format and content (a sum of samples) of a weight."""
+def weight_print(weight: Tensor, sampled: bool = True) -> tuple[Any, ...]:
+    """Place, format and content (a sum of samples, or None) of a weight."""
     version = 0 if weight.is_inference() else weight._version
-    flat = weight.detach().flatten()
-    sample = flat[:: max(1, flat.numel() // SAMPLES)]
-    return weight.data_ptr(), version, weight.dtype, weight.device, tuple(weight.shape), float(sample.double().sum())
+    content = None
+    if sampled:
+        flat = weight.detach().flatten()
+        content = float(flat[:: max(1, flat.numel() // SAMPLES)].double().sum())
+    return weight.data_ptr(), version, weight.dtype, weight.device, tuple(weight.shape), content
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

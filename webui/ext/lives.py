@@ -115,7 +115,10 @@ class Lives:
             for other in needed(self._manifest(id)):
                 self.activate(other)
             start = time.perf_counter()
-            self._set_up(id, entry)
+            try:
+                self._set_up(id, entry)
+            finally:
+                self._calls.look(id, "import")
             entry.load_seconds = time.perf_counter() - start
         if entry.broken or entry.active is None:
             raise ExtensionError(f'Extension "{id}" {entry.broken}.', CURE)
@@ -164,8 +167,9 @@ class Lives:
         return App(id, entry.found.folder, self._device, settings, entry.services.__setitem__, service)
 
     def fail(self, id: str, reason: str) -> None:
-        """Let an extension run no more until it is reloaded: the leak guard's verdict."""
-        self._entry(id).broken = reason
+        """Let an extension run no more until it is reloaded: the leak guard's verdict. It may be gone already."""
+        if id in self._entries:
+            self._entries[id].broken = reason
 
     def disable(self, id: str) -> None:
         """Tear an extension down and forget its code. Only between jobs."""
