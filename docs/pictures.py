@@ -90,6 +90,14 @@ def walk(pipe: Pipeline) -> list[Row]:
     return [[draw(pipe, prompt, subseed=2, subseed_strength=part) for part in strengths] for prompt in (THING, PERSON)]
 
 
+def regions(pipe: Pipeline) -> list[Row]:
+    """Seeds 1 to 6: the prompt alone, with regions by attention, and with regions by latents."""
+    prompt = "a big red ball left of a small blue cube on a green floor, blue sky"
+    halves = "left: a big red ball on a green floor, blue sky\nright: a small blue cube on a green floor, blue sky"
+    modes = ({}, *({"ext": {"regions": {"regions": halves, "mode": mode}}} for mode in ("attention", "latent")))
+    return [[draw(pipe, prompt, seed, **mode) for seed in range(1, 7)] for mode in modes]
+
+
 PICTURES: dict[str, Callable[[Pipeline], list[Row]]] = {
     "samples": samples,
     "img2img": img2img,
@@ -97,6 +105,7 @@ PICTURES: dict[str, Callable[[Pipeline], list[Row]]] = {
     "cfg": cfg,
     "ddim": ddim,
     "walk": walk,
+    "regions": regions,
 }
 
 

@@ -114,6 +114,22 @@ def test_cosines_are_those_of_transformers_own_model(code: ModuleType, folder: P
     assert expected.std(0).min() > 0.01  # the pictures differ
 
 
+def test_files_in_the_older_form_of_published_repositories_read_the_same(
+    code: ModuleType, folder: Path, tmp_path: Path
+):
+    shutil.copytree(folder / NAME, tmp_path / NAME)
+    old = {
+        "feature_extractor_type": "CLIPFeatureExtractor", "size": 32, "crop_size": 32, "resample": 3,
+        "do_resize": True, "do_center_crop": True, "do_normalize": True,
+        "image_mean": [0.48145466, 0.4578275, 0.40821073], "image_std": [0.26862954, 0.26130258, 0.27577711],
+    }  # fmt: skip
+    (tmp_path / NAME / "preprocessor_config.json").write_text(json.dumps(old))
+    (tmp_path / NAME / "tokenizer.json").unlink()
+    before, after = (code.open_clip(files(place), NAME) for place in (folder, tmp_path))
+    assert torch.equal(after.of_images(images()), before.of_images(images()))
+    assert torch.equal(after.of_texts(TEXTS), before.of_texts(TEXTS))
+
+
 def test_a_text_that_is_too_long_is_cut_off_and_said_to_be(code: ModuleType, folder: Path):
     clip = code.open_clip(files(folder), NAME)
     assert clip.reads_all("a ball")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from tests.ext.studio import PLAIN, Studio
 from tests.extensions.conftest import bundle
+from tests.support import write_tiny_checkpoint
 from webui.schema.events import Done, ImageReady
 from webui.schema.requests import Img2Img, Inpaint, Txt2Img
 
@@ -70,6 +72,16 @@ def test_a_region_of_everything_draws_what_its_prompt_draws(regions: Studio, kin
     for mode in ("attention", "latent"):
         found = draw(regions, kind, ext={"regions": {**EVERYWHERE["regions"], "mode": mode}})
         assert all(np.abs(one - other).max() <= 1 for one, other in zip(found, alone, strict=True)), mode
+
+
+@pytest.mark.parametrize("family", ["sd2", "sdxl"])
+def test_other_families_draw_regions_too(regions: Studio, tiny_models: Path, family: str):
+    """SDXL's pooled text is that of the region, too."""
+    write_tiny_checkpoint(tiny_models / "Stable-diffusion" / f"{family}.safetensors", family, seed=3)
+    (alone,) = regions.draw(model=family, prompt=BALL)
+    for mode in ("attention", "latent"):
+        (found,) = regions.draw(model=family, ext={"regions": {**EVERYWHERE["regions"], "mode": mode}})
+        assert np.abs(np.frombuffer(found, np.uint8).astype(int) - np.frombuffer(alone, np.uint8)).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["attention", "latent"])
