@@ -162,3 +162,21 @@ def test_nothing_of_a_tapped_pass_stays_in_the_modules(unet: UNet) -> None:
     answer(unet, Taps(blocks={LAYER: lambda h: h * 2}, keys_values={CROSS: [ip_keys_values(1.0)]}))
     assert state() == before
     assert torch.equal(answer(unet), plain)
+
+
+def test_what_further_keys_and_values_add_is_shown_beside_what_they_are_added_to(unet: UNet) -> None:
+    shown: list[tuple[Tensor, Tensor]] = []
+    extra = KeysValues(draw(2, 4, 32, seed=5), draw(2, 4, 32, seed=6), 0.5, lambda *both: shown.append(both))
+    with_watch = answer(unet, Taps(keys_values={CROSS: [extra]}))
+    assert torch.equal(with_watch, answer(unet, Taps(keys_values={CROSS: [ip_keys_values(0.5)]})))
+    ((added, state),) = shown
+    inputs: list[Tensor] = []
+
+    def through(x: Tensor) -> Tensor:
+        inputs.append(x)
+        return x * 0
+
+    answer(unet, Taps(keys_values={CROSS: [ip_keys_values(0.5)]}, inputs={f"{CROSS}.to_out.0": through}))
+    assert added.shape == state.shape
+    assert torch.equal(added + state, inputs[0])
+    assert float(added.norm()) > 0

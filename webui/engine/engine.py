@@ -126,7 +126,7 @@ class Engine:
     def _look_after(self, guard: Guarding, suspects: Sequence[str], note: Callable[[str], None]) -> Verdict:
         """What extension code left behind is undone; where that is not enough, this process is to end."""
         verdict = guard.check(sorted(set(suspects)), note)
-        self._closely = self._closely or verdict.open
+        self._closely = verdict.open or (self._closely and not verdict.said)
         if not self.models.modules:
             self.extensions.drop()
         if verdict.restart:

@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
 from torch import Tensor
 from torch.func import functional_call
 
-from webui.control.adapters import Residuals
 from webui.control.contribution import Contribution, summed
 from webui.control.units import LoneUnit, PassUnits, Unit
 from webui.diffusion.denoiser import Guidance
 from webui.ext.contexts import JobContext
-from webui.ext.passes import AddControl, AddKeysValues, PassContext, PassInfo, Start, Tools, alike, own_cond
+from webui.ext.handed import as_controls, chain, check_name, for_rows, own, owned, total
+from webui.ext.passes import AddControl, AddKeysValues, PassContext, PassInfo, Start, Tools, alike
 from webui.ext.steps import Rows, UnetContext, replaced
 from webui.nn.taps import Controls, KeysValues, ReplacedAttention, Taps
 from webui.schema.errors import ExtensionError
@@ -221,71 +221,12 @@ class Scope:
             if found is not None:
                 keys_values.setdefault(layer, []).append(for_rows(found, len(rows.is_cond)))
         call = self.hooks.caller.call
-        blocks = {name: chain([_owned(call, "tap_block", *tap) for tap in taps]) for name, taps in self.blocks.items()}
-        inputs = {name: total([_owned(call, "tap_linear", *tap) for tap in taps]) for name, taps in self.inputs.items()}
-        attentions = {name: _owned(call, "replace_attn", *tap) for name, tap in self.attentions.items()}
+        blocks = {name: chain([owned(call, "tap_block", *tap) for tap in taps]) for name, taps in self.blocks.items()}
+        inputs = {name: total([owned(call, "tap_linear", *tap) for tap in taps]) for name, taps in self.inputs.items()}
+        attentions = {name: owned(call, "replace_attn", *tap) for name, tap in self.attentions.items()}
         if not (keys_values or blocks or inputs or attentions):
             return None
         return Taps(blocks, inputs, keys_values, attentions)
-
-
-def own(guidance: Guidance) -> Guidance:
-    """A copy down to the tensors."""
-    conds = tuple((own_cond(cond), weight) for cond, weight in guidance.conds)
-    return replace(guidance, conds=conds, uncond=own_cond(guidance.uncond))
-
-
-def as_controls(answer: Residuals | Controls, blocks: int) -> Controls:
-    """What a provider returned, as a U-Net with so many input blocks takes it. Raises ValueError for anything else."""
-    if not isinstance(answer, (Residuals, Controls)):
-        raise ValueError(f"add_control's function returned {type(answer).__name__} in the place of Residuals")
-    if len(answer.skips) not in (0, blocks):
-        raise ValueError(f"there are {len(answer.skips)} residuals for {blocks} input blocks")
-    return Controls(answer.skips, answer.middle, answer.hidden)
-
-
-def for_rows(extra: KeysValues, count: int) -> KeysValues:
-    """Keys and values (1 m c) or (m c) repeated for every row of a call."""
-
-    def repeated(x: Tensor) -> Tensor:
-        return (x[None] if x.ndim == 2 else x).expand(count, -1, -1)
-
-    return replace(extra, keys=repeated(extra.keys), values=repeated(extra.values))
-
-
-def chain(functions: Sequence[Function]) -> Function:
-    """One after another: each gets what the one before returned."""
-
-    def chained(x: Tensor) -> Tensor:
-        for function in functions:
-            x = function(x)
-        return x
-
-    return chained
-
-
-def total(functions: Sequence[Function]) -> Function:
-    """The sum of what they return for the same input."""
-
-    def summed_up(x: Tensor) -> Tensor:
-        result: Tensor = sum(function(x) for function in functions[1:]) + functions[0](x)
-        return result
-
-    return summed_up
-
-
-def check_name(name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ValueError(f"this U-Net has no {name!r}; it has {', '.join(known) or 'none'}")
-
-
-def _owned(call: Function, what: str, owner: str, fn: Function) -> Function:
-    """The function, named when it fails."""
-
-    def owned(*given: Any, **named: Any) -> Any:
-        return call(what, owner, fn, *given, **named)
-
-    return owned
 
 
 def _finish(generator: Generator[Any, None, None]) -> None:
