@@ -2,6 +2,7 @@
 atelier.poseEdit = (() => {
   const { el } = atelier;
   const { NAMES, COLOURS, isOn, read, write, standing } = atelier.pose;
+  const CLOSER = 1.2; // a step of the zoom
   const STEPS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
   const PARTS = { face: "Face", leftHand: "Left hand", rightHand: "Right hand" };
   let box = null; // the dialog that is open
@@ -36,7 +37,7 @@ atelier.poseEdit = (() => {
     const use = el("button", { type: "button", class: "a-chip a-strong", onclick: () => close(write(state.people, ...size)) }, "Use it");
     const side = el("div", { class: "a-pose-side" });
     const note = el("span", { class: "a-pose-note", role: "status" });
-    const bar = tools(editor, zoom, back);
+    const bar = tools(editor, (factor) => zoom(state.zoom * factor), back);
 
     function draw() {
       const pressed = side.contains(document.activeElement) ? document.activeElement.textContent : "";
@@ -67,7 +68,7 @@ atelier.poseEdit = (() => {
     document.body.append(box);
     scroll.addEventListener("wheel", (event) => {
       event.preventDefault();
-      zoom(state.zoom * (event.deltaY < 0 ? 1.2 : 1 / 1.2));
+      zoom(state.zoom * (event.deltaY < 0 ? CLOSER : 1 / CLOSER));
     }, { passive: false });
     window.addEventListener("resize", fit);
     atelier.poseDrag.wire(svg, scroll, {
@@ -92,7 +93,8 @@ atelier.poseEdit = (() => {
     });
     const [undo, redo] = [button("Undo", editor.undo, "Ctrl+Z"), button("Redo", editor.redo, "Ctrl+Y")];
     const hide = back && button("Picture", (event) => event.currentTarget.setAttribute("aria-pressed", String(!(back.hidden = !back.hidden))), "Show the picture behind", { "aria-pressed": "true" });
-    const element = el("div", { class: "a-paint-tools" }, undo, redo, hide, button("Import", () => file.click(), "Read a pose JSON; Ctrl+V pastes one"), button("Export", editor.save, "Save the pose as JSON"), file);
+    const zooms = [button("−", () => zoom(1 / CLOSER), "Zoom out", { "aria-label": "Zoom out" }), button("+", () => zoom(CLOSER), "Zoom in", { "aria-label": "Zoom in" })];
+    const element = el("div", { class: "a-paint-tools" }, undo, redo, ...zooms, hide, button("Import", () => file.click(), "Read a pose JSON; Ctrl+V pastes one"), button("Export", editor.save, "Save the pose as JSON"), file);
     return { element, undo, redo };
   }
 
@@ -117,7 +119,7 @@ atelier.poseEdit = (() => {
 
   function keys(event, editor, svg, close) {
     const control = event.ctrlKey || event.metaKey;
-    const [person, joint] = svg.contains(event.target) ? event.target.dataset.key.split("-").map(Number) : [];
+    const [person, joint] = (svg.contains(event.target) && event.target.dataset.key?.split("-").map(Number)) || [];
     const [name, far] = [event.key.toLowerCase(), event.shiftKey ? 10 : 1];
     if (event.key === "Escape") close(null);
     else if (control && name === "z") editor[event.shiftKey ? "redo" : "undo"]();

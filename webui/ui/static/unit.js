@@ -65,7 +65,7 @@ atelier.unit = (() => {
   function mapBox(given) {
     const { map } = given.unit;
     const act = (text, title, work, off) => el("button", { type: "button", class: "a-chip", title, onclick: work, disabled: off }, text);
-    const picture = map ? el("img", { src: atelier.zones.url(map.sha), alt: map.seen ? "What the model sees" : "The map", draggable: "true" }) : el("span", { class: "a-empty" }, atelier.unitPose.offered(given) ? "Edit joints poses somebody here" : "Preview the map here");
+    const picture = map ? el("img", { src: atelier.zones.url(map.sha), alt: map.seen ? "What the model sees" : "The map", draggable: "true" }) : el("span", { class: "a-empty" }, atelier.unitPose.offered(given) ? "Edit joints draws a pose here" : "Preview the map here");
     const label = !map ? "Map" : `${map.seen ? "What the model sees" : "Map"} · ${map.width} × ${map.height}`;
     const use = () => {
       given.set({ image: map.sha, preprocessor: NONE, params: {}, map: null, enabled: true });
