@@ -113,6 +113,8 @@ def test_a_window_counts_the_steps_of_the_passes_that_the_unit_acts_in(known):
     few = Img2Img(init_image=REF, steps=20, denoising_strength=0.1, control=(ControlUnit(model="canny", **unit),))
     with pytest.raises(BadRequest, match=r"none of 3 steps lies between 0\.85 and 0\.9"):
         check_units(few, BASE, known)
+    with pytest.raises(BadRequest, match="denoising strength: at 0 nothing is drawn"):
+        check_units(few.model_copy(update={"denoising_strength": 0.0}), BASE, known)
     edges = request(start=0.0, end=0.0), request(start=0.95, end=1.0)
     assert [check_units(edge, BASE, known) for edge in edges] == [(), ()]
 

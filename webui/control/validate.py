@@ -98,19 +98,19 @@ class Case:
 
     @property
     def steps(self) -> list[int]:
-        """The solver steps of the passes that the unit acts in."""
+        """The solver steps of the passes that the unit acts in; a picture drawn again with strength 0 has none."""
         request = self.request
         if isinstance(request, Img2Img):
-            return [redrawn(request.steps, request.denoising_strength)]
+            return redrawn(request.steps, request.denoising_strength)
         found = [request.steps] if self.unit.hr_option != HR_OPTIONS[2] else []
         if isinstance(request, Txt2Img) and request.enable_hr and self.unit.hr_option != HR_OPTIONS[1]:
-            found.append(redrawn(request.hr_steps or request.steps, request.denoising_strength))
+            found += redrawn(request.hr_steps or request.steps, request.denoising_strength)
         return list(dict.fromkeys(found))
 
 
-def redrawn(steps: int, strength: float) -> int:
-    """How many of so many steps are run where a picture is drawn again."""
-    return min(int(min(strength, 0.999) * steps) + 1, steps)
+def redrawn(steps: int, strength: float) -> list[int]:
+    """How many of so many steps are run where a picture is drawn again; nothing at strength 0."""
+    return [min(int(min(strength, 0.999) * steps) + 1, steps)] if strength > 0 else []
 
 
 def _checked(case: Case) -> list[str]:
@@ -163,6 +163,8 @@ def _check_pass(case: Case) -> None:
 def _check_window(case: Case) -> None:
     """A window between two steps holds none of them."""
     unit = case.unit
+    if not case.steps:
+        raise case.refuse("denoising strength", "at 0 nothing is drawn that it could steer.", "Raise it.")
     if not any(acts_in_some_step(unit, steps) for steps in case.steps):
         told = " or ".join(str(steps) for steps in case.steps)
         raise case.refuse(
