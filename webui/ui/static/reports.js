@@ -31,7 +31,7 @@ atelier.reports = (() => {
     const most = Math.max(...pass.ratios, 1e-9);
     const steps = Math.max(...pass.steps, pass.ratios.length - 1) + 1;
     const mean = pass.ratios.reduce((sum, value) => sum + value, 0) / pass.ratios.length;
-    const title = `Mean residual / hidden state per step; largest ${percent(most)}`;
+    const title = `What it added, relative to what it was added to, per step; largest ${percent(most)}`;
     const chart = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, class: "a-plot", preserveAspectRatio: "none", role: "img", "aria-label": title });
     pass.ratios.forEach((ratio, index) => {
       const [wide, high] = [WIDE / steps, Math.max(1, (HIGH - 2) * (ratio / most))];
