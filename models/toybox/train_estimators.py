@@ -42,7 +42,9 @@ from models.toybox.world import KEYPOINTS
 BATCH = 16
 PEAK = 2e-3
 EVERY = 100  # steps from checkpoint to checkpoint
-SUBJECT_WEIGHT = 10.0  # of the pixels of subjects in the loss of depths: they are few, the floor is easy
+# Of the pixels of subjects, and so far around them, in the loss of depths: they are few, the floor is easy. Where the
+# surroundings count for little, subjects swell.
+SUBJECT_WEIGHT, AROUND = 8.0, 4
 PEOPLE = 0.5  # how many pictures surely show a person when poses are learnt
 SIGMA = 1.25  # width of a joint's hill, in cells
 PARTS = 0.33  # how many pictures show a part of their scene
@@ -53,7 +55,7 @@ MIRRORED = [KEYPOINTS.index({"r_": "l_", "l_": "r_"}.get(name[:2], name[:2]) + n
 
 @dataclass(frozen=True)
 class Lesson:
-    """pictures: (b 3 s s) in -1..1; near: (b s s), see `nearness`; weights: (b s s), larger on subjects.
+    """pictures: (b 3 s s) in -1..1; near: (b s s), see `nearness`; weights: (b s s), see `weights_of`.
 
     joints: (b 18 2) in 0..1, NaN where nobody is.
     """
@@ -74,11 +76,17 @@ def lesson(data: Truths, name: str, step: int) -> Lesson:
     whole = Lesson(
         as_tensor(images),
         torch.from_numpy(data.depths[numbers].astype(np.float32)),
-        torch.from_numpy(np.where(data.pictures.owners[numbers] >= 0, SUBJECT_WEIGHT, 1).astype(np.float32)),
+        weights_of(torch.from_numpy(data.pictures.owners[numbers])),
         torch.from_numpy(data.joints[numbers]) / images.shape[1],
     )
     seen = viewed(whole, views(BATCH, generator))
     return Lesson(worn(seen.pictures, generator), nearness(seen.near), seen.weights, seen.joints)
+
+
+def weights_of(owners: Tensor) -> Tensor:
+    """How much pixels count, (b s s) from the owners of `Rendering`: more on subjects and around them."""
+    near = F.max_pool2d((owners >= 0).float()[:, None], 2 * AROUND + 1, 1, AROUND)[:, 0]
+    return 1 + (SUBJECT_WEIGHT - 1) * near
 
 
 def chosen(data: Truths, limit: int, count: int, people: float, rng: np.random.Generator) -> NDArray[np.int64]:

@@ -13,7 +13,7 @@ from models.toybox.estimators import NAMES
 from models.toybox.export import CHECKPOINT
 from models.toybox.measure_estimators import correlation_inside, joints_right, pose_figures
 from models.toybox.sample import load_model
-from models.toybox.train_estimators import MIRRORED, Lesson, export, heat_of, lesson, train, viewed, views
+from models.toybox.train_estimators import MIRRORED, Lesson, export, heat_of, lesson, train, viewed, views, weights_of
 from models.toybox.training import load
 from models.toybox.world import KEYPOINTS
 
@@ -60,6 +60,14 @@ def test_a_hill_stands_on_each_joint_and_none_where_it_is_outside_or_missing():
     assert heat[0].max() > 0.8
     assert int(heat[0].argmax()) in {row * 32 + column for row in (7, 8) for column in (15, 16)}
     assert not heat[1:].any()
+
+
+def test_subjects_and_what_is_around_them_count_more():
+    owners = torch.full((1, 20, 20), -1, dtype=torch.int8)
+    owners[0, :5], owners[0, 10, 10] = -2, 0
+    weights = weights_of(owners)[0]
+    assert (weights[6:15, 6:15] == 8).all()
+    assert int((weights == 1).sum()) == 400 - 81
 
 
 def test_a_mirror_swaps_right_and_left():
