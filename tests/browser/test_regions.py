@@ -63,10 +63,13 @@ def test_a_painting_is_opened_again_and_is_kept_over_a_reload(window: Window, se
     expect(fields.get_by_alt_text("Painted regions")).to_be_visible()
     window.reload()
     fields = accordion(window)
+    shown = fields.get_by_alt_text("Painted regions")
+    before = shown.get_attribute("src") or ""
     fields.get_by_role("button", name="Paint", exact=True).click()
     window.page.locator(".a-paint .a-swatch[title=green]").click()
     stroke(window, 0.75)
     window.page.locator(".a-paint").get_by_role("button", name="Use it").click()
+    expect(shown).not_to_have_attribute("src", before)
     fields.locator("textarea").fill("red: a ball\ngreen: a cube")
     window.generate()
     window.made()
