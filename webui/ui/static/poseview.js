@@ -1,9 +1,9 @@
-// Draws people to be edited: a sketch of the map, which the engine draws itself.
+// Draws people to be edited: a sketch, thin enough to work on; the map itself is drawn by the engine.
 atelier.poseView = (() => {
   const { NAMES, LIMBS, COLOURS, isOn } = atelier.pose;
   const SPACE = "http://www.w3.org/2000/svg";
   const WIDTH = 4; // half of a limb, and a joint's radius, in pixels of the map
-  const LEAST = 5; // radius of a joint on the screen
+  const SEEN = [5, 8]; // the least and the most that this is on the screen, so that small maps can be edited too
   const FINGERS = Array.from({ length: 20 }, (_, tip) => [tip % 4 ? tip : 0, tip + 1]);
 
   function shape(tag, properties, ...children) {
@@ -26,23 +26,25 @@ atelier.poseView = (() => {
   const focus = (svg, key) => svg.querySelector(`[data-key="${key}"]`)?.focus({ preventScroll: true });
 
   function one(person, index, isChosen, unit) {
-    const limbs = LIMBS.flatMap(([from, to], at) => (isOn(person.body[from]) && isOn(person.body[to]) ? [limb(person.body[from], person.body[to], COLOURS[at])] : []));
+    const limbs = LIMBS.flatMap(([from, to], at) => (isOn(person.body[from]) && isOn(person.body[to]) ? [limb(person.body[from], person.body[to], COLOURS[at], Math.min(WIDTH, SEEN[1] * unit))] : []));
     const hands = [person.leftHand, person.rightHand].filter(Boolean).flatMap((hand) => fingers(hand, unit));
-    const face = (person.face ?? []).filter(isOn).map(([x, y]) => shape("circle", { cx: x, cy: y, r: Math.max(2, 1.5 * unit), fill: "white" }));
-    const radius = Math.max(WIDTH, LEAST * unit);
+    const face = (person.face ?? []).filter(isOn).map(([x, y]) => shape("circle", { cx: x, cy: y, r: dot(unit), fill: "white" }));
+    const radius = Math.min(Math.max(WIDTH, SEEN[0] * unit), SEEN[1] * unit);
     const joints = person.body.map((joint, at) => circle(joint, at, index, isChosen, radius));
     return shape("g", { class: isChosen ? "a-person a-chosen" : "a-person", "data-person": index }, ...limbs, ...hands, ...face, ...joints.filter(Boolean));
   }
 
-  function limb([x, y], [toX, toY], colour) {
+  const dot = (unit) => Math.min(Math.max(2, 1.5 * unit), 3 * unit);
+
+  function limb([x, y], [toX, toY], colour, half) {
     const angle = (Math.atan2(toY - y, toX - x) * 180) / Math.PI;
     const place = `translate(${(x + toX) / 2} ${(y + toY) / 2}) rotate(${angle})`;
-    return shape("ellipse", { class: "a-limb", rx: Math.hypot(toX - x, toY - y) / 2, ry: WIDTH, transform: place, fill: rgb(colour, 0.6) });
+    return shape("ellipse", { class: "a-limb", rx: Math.hypot(toX - x, toY - y) / 2, ry: half, transform: place, fill: rgb(colour, 0.6) });
   }
 
   function fingers(hand, unit) {
-    const lines = FINGERS.filter(([from, to]) => isOn(hand[from]) && isOn(hand[to])).map(([from, to]) => shape("line", { x1: hand[from][0], y1: hand[from][1], x2: hand[to][0], y2: hand[to][1], stroke: `hsl(${18 * (to - 1)} 100% 50%)`, "stroke-width": 2 }));
-    return [...lines, ...hand.filter(isOn).map(([x, y]) => shape("circle", { cx: x, cy: y, r: Math.max(2, 1.5 * unit), fill: "blue" }))];
+    const lines = FINGERS.filter(([from, to]) => isOn(hand[from]) && isOn(hand[to])).map(([from, to]) => shape("line", { x1: hand[from][0], y1: hand[from][1], x2: hand[to][0], y2: hand[to][1], stroke: `hsl(${18 * (to - 1)} 100% 50%)`, "stroke-width": dot(unit) }));
+    return [...lines, ...hand.filter(isOn).map(([x, y]) => shape("circle", { cx: x, cy: y, r: dot(unit), fill: "blue" }))];
   }
 
   function circle(joint, at, index, isChosen, radius) {
