@@ -112,12 +112,14 @@ class Job:
         name = self._request.model
         if not self._models.holds(name):
             self.telling.stage(f"loading {name}")
-            if self._extensions.listens_to_models:
+            listened = self._extensions.listens_to_models
+            if listened:
                 self.guard.arm()
             self.telling.timed("load", lambda: self._models.executor(name))
             self.guard.model_loaded()
-            event = ModelEvent(name, self._models.executor(name).config.family)
-            self.telling.timed("model_changed", partial(self._extensions.model_changed, event))
+            if listened:
+                event = ModelEvent(name, self._models.executor(name).config.family)
+                self.telling.timed("model_changed", partial(self._extensions.model_changed, event))
         executor = self._models.executor(name)
         executor.note = self.telling.note
         try:
