@@ -11,6 +11,7 @@ import random
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,8 @@ class ProcessPrint:
 
     @classmethod
     def now(cls) -> ProcessPrint:
+        # it wraps torch.manual_seed when it is first imported, which transformers does when it reads a first model
+        import_module("torch._dynamo")
         settings = tuple((probe, probe.get()) for probe in probes() if not probe.hidden())
         return cls(settings, tuple((owner, functions_of(owner)) for owner in guarded()))
 
