@@ -44,7 +44,7 @@ PEAK = 2e-3
 EVERY = 100  # steps from checkpoint to checkpoint
 # Of the pixels of subjects, and so far around them, in the loss of depths: they are few, the floor is easy. Where the
 # surroundings count for little, subjects swell.
-SUBJECT_WEIGHT, AROUND = 8.0, 4
+SUBJECT_WEIGHT, AROUND_WEIGHT, AROUND = 12.0, 6.0, 4
 PEOPLE = 0.5  # how many pictures surely show a person when poses are learnt
 SIGMA = 1.25  # width of a joint's hill, in cells
 PARTS = 0.33  # how many pictures show a part of their scene
@@ -85,8 +85,9 @@ def lesson(data: Truths, name: str, step: int) -> Lesson:
 
 def weights_of(owners: Tensor) -> Tensor:
     """How much pixels count, (b s s) from the owners of `Rendering`: more on subjects and around them."""
-    near = F.max_pool2d((owners >= 0).float()[:, None], 2 * AROUND + 1, 1, AROUND)[:, 0]
-    return 1 + (SUBJECT_WEIGHT - 1) * near
+    subject = (owners >= 0).float()
+    near = F.max_pool2d(subject[:, None], 2 * AROUND + 1, 1, AROUND)[:, 0]
+    return 1 + (AROUND_WEIGHT - 1) * near + (SUBJECT_WEIGHT - AROUND_WEIGHT) * subject
 
 
 def chosen(data: Truths, limit: int, count: int, people: float, rng: np.random.Generator) -> NDArray[np.int64]:

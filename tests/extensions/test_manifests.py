@@ -10,7 +10,7 @@ from tests.extensions.support import ROOT, manifest
 
 IDS = (
     "canny", "depth", "invert", "lineart", "lines", "normal", "pose", "recolor", "scribble", "segmentation", "shuffle",
-    "softedge", "threshold", "tile",
+    "softedge", "threshold", "tile", "toybox",
 )  # fmt: skip
 MAY_IMPORT = {"cv2", "numpy", "torch", "transformers", "PIL", "webui.ext"}
 STANDARD = {"colorsys", "collections.abc", "dataclasses", "json", "math", "pathlib", "typing"}
