@@ -213,3 +213,13 @@ def test_a_map_of_no_picture_is_asked_for_without_one(house: House) -> None:
     for other in ("lines", "none"):
         with pytest.raises(BadRequest, match="no picture to make a map of"):
             runtime.questions.preprocess(Preprocess(unit=ControlUnit(preprocessor=other)))
+
+
+def test_what_is_made_for_one_family_alone_is_offered_last(house: House) -> None:
+    early = SKETCH.replace('"sketch"', '"early"').replace('"lines"', '"toys"')
+    early = early.replace('kind = "edges"', 'kind = "edges"\nfamily = "toybox"')
+    for id, text in (("early", early), ("sketch", SKETCH)):
+        write_extension(house.root / "extensions" / id, text)
+    allow(house.root / "data", "early", "sketch")
+    offer = house.open({"extensions_dirs": (house.root / "extensions",)}).steering.types()["Canny"]
+    assert (offer["preprocessors"], offer["preprocessor"]) == (["lines", "toys"], "lines")

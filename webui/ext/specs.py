@@ -112,7 +112,8 @@ class PreprocessorSpec(Strict):
     """A function that turns a picture into a map. resolution: whether it is asked at which, or the default one. kind
     selects how its maps are resampled. models: ids of the files it needs. uses: ids of preprocessors that it calls, or
     of parameters that name one. alone: units act by it through the hooks of its extension, without a control model.
-    picture: whether the map follows from one; else the function is given black where the unit has none."""
+    picture: whether the map follows from one; else the function is given black where the unit has none. family: of the
+    checkpoints whose pictures it is made for; the page offers it first with these, and with others never first."""
 
     id: Word
     label: Line
@@ -125,6 +126,7 @@ class PreprocessorSpec(Strict):
     uses: tuple[str, ...] = ()
     alone: bool = False
     picture: bool = True
+    family: str = ""
     help: str = ""
 
     _fill = model_validator(mode="before")(_label)

@@ -95,8 +95,10 @@ class Steering:
         models = self.catalogue.list()
         groups = list(dict.fromkeys(spec.group for _manifest, spec in made.values() if spec.group))
         types = {ALL: _offer([NO_PREPROCESSOR, *made], models)}
+        special = {id for id, (_manifest, spec) in made.items() if spec.family}
         for group in sorted(groups):
             own = [id for id, (_manifest, spec) in made.items() if spec.group == group]
+            own.sort(key=special.__contains__)
             types[group] = _offer(own, [model for model in models if _belongs(model, group)])
         return types
 
@@ -124,13 +126,14 @@ def describe_model(model: ControlModel) -> dict[str, Any]:
     """A control file as lists show it."""
     types = list(UNION_TYPES[: model.info.union_types]) if model.info and model.kind == UNION else []
     family = FAMILY_NAMES.get(model.family, model.family)
-    told = {"name": model.name, "kind": model.kind, "family": family, "bytes": model.bytes, "types": types}
+    told = {"name": model.name, "kind": model.kind, "family": family, "fits": model.family, "types": types}
+    told["bytes"] = model.bytes
     return told | {"error": "" if model.unknown else model.error}
 
 
 def describe_preprocessor(manifest: Manifest, spec: PreprocessorSpec) -> dict[str, Any]:
     """A preprocessor as lists show it."""
-    named = {"id", "label", "group", "kind", "resolution", "params", "help", "alone", "picture"}
+    named = {"id", "label", "group", "kind", "resolution", "params", "help", "alone", "picture", "family"}
     told = spec.model_dump(mode="json", include=named)
     return told | {"extension": manifest.id, "models": list(spec.models)}
 

@@ -51,5 +51,8 @@ atelier.models = (() => {
     return atelier.el("button", { class: "a-chip a-example", title: "Use this prompt", onclick: use }, prompt);
   }
 
-  return { open, choose, chosen: () => now };
+  /** The family of the chosen model: "sd1". */
+  const family = () => list.find((model) => model.name === now)?.family ?? "";
+
+  return { open, choose, chosen: () => now, family };
 })();

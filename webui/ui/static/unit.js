@@ -120,14 +120,23 @@ atelier.unit = (() => {
     const { unit, about } = given;
     const chip = ([type, offer]) => {
       const choose = () => {
-        const preprocessor = type === "All" ? unit.preprocessor : offer.preprocessor;
-        const model = type === "All" ? unit.model : offer.model || unit.model;
+        const suited = suiting(about, offer);
+        const preprocessor = type === "All" ? unit.preprocessor : suited.preprocessor;
+        const model = type === "All" ? unit.model : suited.model || unit.model;
         given.set({ type, model, ...(preprocessor === unit.preprocessor ? {} : taking(given, preprocessor)), map: null });
         given.redraw();
       };
       return el("button", { type: "button", class: `a-chip${type === unit.type ? " a-chosen" : ""}`, "aria-pressed": String(type === unit.type), onclick: choose }, type);
     };
     return el("div", { class: "a-types" }, ...Object.entries(about.types).map(chip));
+  }
+
+  /** The pair of a type: what is made for the family of the checkpoint goes before the first of all. */
+  function suiting(about, offer) {
+    const family = atelier.models.family();
+    const preprocessor = about.preprocessors.find((item) => item.family === family && offer.preprocessors.includes(item.id));
+    const model = about.models.find((item) => item.fits === family && !item.error && offer.models.includes(item.name));
+    return { preprocessor: (family && preprocessor?.id) || offer.preprocessor, model: (family && model?.name) || offer.model };
   }
 
   /** What changes with the preprocessor: it brings the resolution that it declares. */
