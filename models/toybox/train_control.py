@@ -59,7 +59,7 @@ CONTROL_CONFIG = ControlNetConfig(UNET_CONFIG, hint_widths=(8, 16, 32, 96), shor
 CELL_WEIGHT = 0.03
 WITHOUT_PROMPT = 0.2
 """How often the caption is left out, so that the hint alone must do (arXiv:2302.05543, section 3.4)."""
-SHARES = {"canny": (0.5, 0.25), "depth": (0.5, 0.25), "pose": (0.05, 0.6)}
+SHARES = {"canny": (0.4, 0.4), "depth": (0.4, 0.4), "pose": (0.05, 0.6)}
 """Of each batch: scenes of one object alone, of one person alone."""
 
 
