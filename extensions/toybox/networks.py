@@ -29,8 +29,12 @@ def load_pose(folder: Path = POSE) -> Any:
 
 @torch.inference_mode()
 def find_nearness(network: Any, pictures: Tensor) -> Tensor:
-    """Pictures (b 3 h w) in -1..1 -> (b h w): 0 is the sky, 1 the nearest pixel, between them inverse depth."""
-    near = network(_seen(pictures)).predicted_depth.float()
+    """Pictures (b 3 h w) in -1..1 -> (b h w): 0 is the sky, 1 the nearest pixel, between them inverse depth.
+
+    The mean of what the network says of a picture and of its mirror image.
+    """
+    seen = _seen(pictures)
+    near = (network(seen).predicted_depth + network(seen.flip(-1)).predicted_depth.flip(-1)).float() / 2
     return _resized(near[:, None], pictures.shape[-2], pictures.shape[-1])[:, 0]
 
 
