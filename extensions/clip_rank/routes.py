@@ -44,7 +44,14 @@ def given(body: Mapping[str, Any], images: Sequence[Image.Image], *names: str) -
     if unknown := sorted(set(body) - set(names)):
         raise BadRequest(f"There is no {unknown[0]!r} here.", f"Known are: {', '.join(names)}.")
     for name in names:
-        kind = int if name == "best" else str
-        if name in body and (not isinstance(body[name], kind) or body[name] is True or body[name] == 0):
-            raise BadRequest(f"{name!r} is {body[name]!r} but must be {'a number' if kind is int else 'a text'}.")
+        if name in body and (fault := _fault(name, body[name])):
+            raise BadRequest(f"{name!r} is {body[name]!r} but must be {fault}.")
     return [body.get(name) for name in names]
+
+
+def _fault(name: str, value: Any) -> str:
+    """What the value must be in its place; "" where it is."""
+    if name == "best":
+        is_count = isinstance(value, int) and not isinstance(value, bool) and value > 0
+        return "" if is_count else "a whole number from 1"
+    return "" if isinstance(value, str) else "a text"

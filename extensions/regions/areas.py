@@ -25,10 +25,12 @@ from .painting import COLOURS, Paint
 Places = NDArray[np.float64]
 Cover = NDArray[np.bool_]
 
-NUMBER = r"(?:\d+/\d+|(?:\d+\.?\d*|\.\d+)%?)"
+WHOLE = r"\d{1,9}"
+# Each text is read in one way alone: what can be read in many makes the search for one that fits take forever.
+NUMBER = rf"(?:{WHOLE}/{WHOLE}|(?:{WHOLE}(?:\.\d*)?|\.\d+)%?)"
 TERM = re.compile(
     rf"\s*(?:(?P<side>left|right|top|bottom)(?:\s+(?P<share>{NUMBER}))?"
-    rf"|(?P<axis>column|row)\s+(?P<at>\d+)\s+of\s+(?P<ratio>{NUMBER}(?::{NUMBER})+)"
+    rf"|(?P<axis>column|row)\s+(?P<at>{WHOLE})\s+of\s+(?P<ratio>{NUMBER}(?::{NUMBER})+)"
     rf"|box\s+(?P<box>{NUMBER}(?:[\s,]+{NUMBER}){{3}})"
     rf"|(?P<all>everywhere)|(?P<colour>{'|'.join(COLOURS)}))(?=[\s*:]|$)",
     re.IGNORECASE,

@@ -276,7 +276,8 @@ def test_routes_compare_and_describe_pictures(ranking: Studio, folder: Path, net
         ("compare", {"prompt": "a ball"}, 0, "There is no picture."),
         ("compare", {}, 1, 'There is no "prompt" to compare with.'),
         ("compare", {"promt": "a ball"}, 1, "There is no 'promt' here."),
-        ("describe", {"best": "3"}, 1, "'best' is '3' but must be a number."),
+        ("describe", {"best": "3"}, 1, "'best' is '3' but must be a whole number from 1."),
+        ("describe", {"best": -1}, 1, "'best' is -1 but must be a whole number from 1."),
         ("describe", {"model": 1}, 1, "'model' is 1 but must be a text."),
     ],
 )

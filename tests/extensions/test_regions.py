@@ -101,6 +101,9 @@ def test_prompts_keep_their_colons_and_lines_without_weight_are_left_out():
         ("row 0 of 1:1: a ball", "Region 2: there is no row 0 of 2."),
         ("left 1/0: a ball", "Region 2 covers nothing"),
         ("left 20% right 20%: a ball", "Region 2 covers nothing"),
+        (f"column {'1' * 5000} of 1:1: a ball", "Region 2 cannot be read"),
+        (f"box {' '.join(['1' * 500] * 4)}x: a ball", "Region 2 cannot be read"),
+        (f"box {' '.join(['1.' + '1' * 500] * 4)}x: a ball", "Region 2 cannot be read"),
     ],
 )
 def test_a_line_that_means_nothing_is_named(line: str, said: str):
