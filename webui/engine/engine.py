@@ -93,6 +93,8 @@ class Engine:
         """Answer all questions that wait. Called while no job runs, by the thread that runs jobs."""
         guard = Guarding(self.models, self.extensions.host, self._closely)
         suspects = self._answer_waiting(guard)
+        if suspects:
+            self.extensions.rest()
         self._look_after(guard, suspects, lambda note: None)
 
     def refresh(self, reload: Sequence[str] = ()) -> None:
@@ -127,8 +129,10 @@ class Engine:
         """What extension code left behind is undone; where that is not enough, this process is to end."""
         verdict = guard.check(sorted(set(suspects)), note)
         self._closely = verdict.open or (self._closely and not verdict.said)
-        if not self.models.modules:
+        if verdict.said:
             self.extensions.drop()
+        elif not self.models.modules:
+            self.extensions.shelf.clear()  # control networks are made for the checkpoint that is gone
         if verdict.restart:
             self._restart(verdict.said)
         return verdict

@@ -83,7 +83,7 @@ class Extensions:
         return [id for id, manifest in manifests if manifest is not None and "model_changed" in manifest.hooks]
 
     def rest(self) -> None:
-        """All networks off the device: the job that needed them is over."""
+        """All networks off the device: the job or question that needed them is over."""
         self.shelf.rest()
         self._kept.rest()
 
