@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import pytest
 from PIL import Image
 from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import Server
 from tests.browser.window import Window
+from webui.images.controltext import OWN_CHUNK
+from webui.images.infotext import PARAMETERS
+from webui.images.save import save_png
 
 pytestmark = pytest.mark.browser
 
@@ -75,3 +81,13 @@ def test_a_painting_is_opened_again_and_is_kept_over_a_reload(window: Window, se
     window.made()
     sent = server.jobs()[0]["request"]["ext"]["regions"]
     assert {(255, 0, 0), (0, 128, 0), (0, 0, 0)} <= colours_of(str(server.input(sent["painting"]["sha256"])))
+
+
+def test_a_pictures_text_cannot_name_another_address_than_that_of_a_picture(window: Window, tmp_path: Path) -> None:
+    told = {"v": 1, "control": [], "ext": {"regions": {"painting": {"sha256": "../../../queue?at="}}}}
+    parameters = "a ball\nSteps: 4, Sampler: Euler a, CFG scale: 4, Seed: 1"
+    texts = {PARAMETERS: parameters, OWN_CHUNK: json.dumps(told)}
+    save_png(Image.new("RGB", (64, 64)), tmp_path / "made.png", texts)
+    window.drop_on_prompt(tmp_path / "made.png")
+    shown = accordion(window).get_by_alt_text("Painted regions")
+    expect(shown).to_have_attribute("src", "/api/v1/inputs/..%2F..%2F..%2Fqueue%3Fat%3D.png")

@@ -4,7 +4,7 @@ atelier.zones = (() => {
   const { el } = atelier;
   let hovered = null; // the zone that a paste is meant for
 
-  const url = (sha) => `/api/v1/inputs/${sha}.png`;
+  const url = (sha) => `/api/v1/inputs/${encodeURIComponent(sha)}.png`; // it may come from a picture's text
 
   /** Hands a picture in; its name. Throws `{code, message, cure}`. */
   async function upload(blob) {
