@@ -12,7 +12,7 @@ from webui.images.controltext import OWN_CHUNK, control_labels, own_text, read_c
 from webui.images.infotext import parse, read_form, read_texts, texts_for
 from webui.images.pairs import read_pairs, write_pairs
 from webui.images.save import png_bytes
-from webui.schema.control import CONTROL_MODES, CONTROL_RESIZE_MODES, HR_OPTIONS, ControlUnit
+from webui.schema.control import CONTROL_MODES, CONTROL_RESIZE_MODES, HR_OPTIONS, MAX_UNITS, ControlUnit
 from webui.schema.fields import parameters
 from webui.schema.requests import ImageRef, Txt2Img
 from webui.schema.results import ModelInfo
@@ -58,6 +58,13 @@ def test_every_field_of_units_and_extensions_comes_back_from_the_saved_file(unit
 
 
 plain = st.text("abcxyz019_- ,:\"'\\äß", min_size=1, max_size=20)
+
+
+def test_ten_units_with_the_longest_poses_come_back():
+    pose = '{"people":[' + ",".join(["0.25"] * 39_990) + "]}"
+    units = [ControlUnit(enabled=True, preprocessor="openpose_json", params={"pose": pose})] * MAX_UNITS
+    data = png_bytes(Image.new("RGB", (1, 1)), {"parameters": "a ball", OWN_CHUNK: own_text(units, {})})
+    assert [unit.params for unit in read_control({}, read_texts(data)[1], {}).units] == [{"pose": pose}] * MAX_UNITS
 
 
 @given(unit(), plain, plain.filter(lambda text: text != "None"), st.integers(0, 255), st.integers(0, 255))

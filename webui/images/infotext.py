@@ -42,6 +42,8 @@ ALWAYS = frozenset(
 )  # fmt: skip
 """Written even when they are the default; other fields are left out then."""
 MAX_TEXT = 1_000_000
+MAX_OWN_TEXT = 16_000_000
+"""What is cut off is no JSON any more: ten units with the longest poses, and texts of extensions, must fit."""
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _NEGATIVE = "Negative prompt:"
@@ -171,7 +173,7 @@ def read_texts(data: bytes) -> tuple[str, str]:
     """(`read_infotext`, the text that `own_text` wrote). Raises BadImage."""
     with open_header(data) as image:
         try:
-            return _text_of(image)[:MAX_TEXT], str(image.info.get(OWN_CHUNK, ""))[:MAX_TEXT]
+            return _text_of(image)[:MAX_TEXT], str(image.info.get(OWN_CHUNK, ""))[:MAX_OWN_TEXT]
         except Exception as error:  # damaged text chunks raise whatever they bring about
             raise BadImage(f"The text in the picture cannot be read: {error}.", "Use the original file.") from error
 
