@@ -26,6 +26,10 @@ def plain(image, *, ctx):
 
 other = plain
 """
+HOOK = """
+def on_image(img):
+    img.job.models.load("net", load).to("here")
+"""
 TABLES = "".join(
     f'[[preprocessor]]\nid = "{id}"\nentry = "main:{id}"\nresolution = false\n' for id in ("plain", "other")
 )
@@ -40,6 +44,13 @@ def test_what_a_question_loads_is_there_for_the_next_one_also_before_a_checkpoin
         assert [answer.error for answer in answers] == [None]
     assert len(studio.service("mapper", "made")) == 1
     assert studio.service("mapper", "places") == ["here", "cpu", "here", "cpu"]
+
+
+def test_what_a_hook_loads_is_off_the_device_when_its_job_has_ended(studio: Studio) -> None:
+    studio.add("judge", CODE.format(change="pass") + HOOK, "on_image")
+    assert len(studio.draw(n_iter=2)) == 2
+    assert len(studio.service("judge", "made")) == 1
+    assert studio.service("judge", "places") == ["here", "here", "cpu"]
 
 
 def test_what_is_kept_goes_when_something_was_left_behind(studio: Studio) -> None:

@@ -188,7 +188,8 @@ class Job:
         failures = telling.timed("the end of hooks", session.close)
         if self._units is not None:
             self._units.report()
-        self._extensions.rest()
+        if self._units is not None or self.suspects:
+            self._extensions.rest()
         fault = error or (failures[0] if failures else None)
         telling.timed("job_done", partial(session.done, fault))
         seconds = session.seconds()
