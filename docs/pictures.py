@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from webui import Img2Img, Inpaint, Pipeline, Txt2Img
+from webui import ControlUnit, Img2Img, Inpaint, Pipeline, Txt2Img
 
 IMAGES = Path(__file__).parent / "images"
 GAP = 4
@@ -28,6 +28,22 @@ PROMPTS = (
     "a big green ball and a small red cube on a yellow floor, blue sky",
 )
 THING, PERSON = PROMPTS[0], PROMPTS[5]
+# preprocessor, model, the prompt of the picture whose map is made, and three others for that map
+STEERED = (
+    ("canny", "toybox-canny", PROMPTS[2], (
+        "a big pink cone on a blue floor, white sky", "a big green cone on a white floor, orange sky",
+        "a big blue cone on a yellow floor, blue sky",
+    )),
+    ("toybox_depth", "toybox-depth", PROMPTS[3], (
+        "a big red ring on a gray floor, blue sky", "a big yellow ring on a blue floor, black sky",
+        "a big white ring on a green floor, orange sky",
+    )),
+    ("toybox_pose", "toybox-pose", PROMPTS[6], (
+        "a person in a red shirt and blue pants on a green floor, blue sky",
+        "a person in a white shirt and brown pants on a gray floor, black sky",
+        "a person in a green shirt and purple pants on a yellow floor, white sky",
+    )),
+)  # fmt: skip
 SETTINGS = {"steps": 20, "cfg_scale": 4.0}
 Row = list[Image.Image]
 
@@ -98,6 +114,17 @@ def regions(pipe: Pipeline) -> list[Row]:
     return [[draw(pipe, prompt, seed, **mode) for seed in range(1, 7)] for mode in modes]
 
 
+def control(pipe: Pipeline) -> list[Row]:
+    """A picture, its map, and what three other prompts make of the map: Canny edges, depth, pose."""
+    rows = []
+    for preprocessor, model, prompt, others in STEERED:
+        first = draw(pipe, prompt)
+        unit = ControlUnit(image=pipe.add_image(first), preprocessor=preprocessor, resolution=128, model=model)
+        made = [pipe.generate(Txt2Img(prompt=other, seed=2, control=(unit,), **SETTINGS)) for other in others]
+        rows.append([first, made[0].maps[1], *(each.images[0].image for each in made)])
+    return rows
+
+
 PICTURES: dict[str, Callable[[Pipeline], list[Row]]] = {
     "samples": samples,
     "img2img": img2img,
@@ -106,6 +133,7 @@ PICTURES: dict[str, Callable[[Pipeline], list[Row]]] = {
     "ddim": ddim,
     "walk": walk,
     "regions": regions,
+    "control": control,
 }
 
 

@@ -187,10 +187,14 @@ def joints_near(seen: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def colour_figures(questions: Exam, pictures: Tensor, judges: Judges) -> Figures:
-    """Colours of the prompt that are right, of single things and persons; and all of them together."""
+    """Colours of the prompt that are right, of single things and persons; and of all of them together."""
     alone = questions.alone
-    found = judged(judges, [questions.facts[index] for index in alone], pictures[alone])
-    return {name: found[name] for name in COLOURS if name in found}
+    asked = [questions.facts[index] for index in alone]
+    found = judged(judges, asked, pictures[alone])
+    people = sum(isinstance(facts.subjects[0], PersonWords) for facts in asked)
+    counts = {name: len(asked) - people if name == "object colour" else people for name in COLOURS if name in found}
+    right = sum(found[name] * count for name, count in counts.items())
+    return {name: found[name] for name in counts} | {"all colours": right / sum(counts.values())}
 
 
 def pixels_of(pictures: Tensor) -> Iterable[Pixels]:

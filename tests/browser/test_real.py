@@ -11,6 +11,7 @@ from PIL import Image
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import ROOT, Server
+from tests.browser.test_control import panel, press
 from tests.browser.window import Window
 
 pytestmark = pytest.mark.browser
@@ -25,6 +26,7 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder.mkdir(parents=True)
     (folder / "toybox.safetensors").symlink_to(ROOT / "models" / "Stable-diffusion" / "toybox.safetensors")
     (folder / "torn.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
+    (root / "models" / "ControlNet").symlink_to(ROOT / "models" / "ControlNet")
     server = Server(root, "webui")
     server.start()
     yield server
@@ -87,3 +89,32 @@ def test_each_tab_draws_with_the_model_that_ships(browser: Browser, real_server:
     window.rests()
     assert window.states() == ["done", "done", "done", "interrupted"]
     context.close()
+
+
+def test_a_picture_of_toybox_becomes_a_skeleton_and_the_skeleton_another_picture(
+    browser: Browser, real_server: Server
+) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=real_server.url)
+    context.set_default_timeout(120_000)
+    window = Window.open(context.new_page())
+    window.choose_model("toybox")
+    window.page.click("#a-hint .a-example >> nth=4")
+    for name, value in (("steps", 12), ("seed", 5)):
+        window.number(name, value)
+    window.generate()
+    (first,) = window.made()
+    unit = panel(window)
+    person = {"name": "person.png", "mimeType": "image/png", "buffer": real_server.picture(first)}
+    unit.locator("input[type=file]").first.set_input_files(person)
+    for kind, preprocessor, model in (("Depth", "toybox_depth", "depth"), ("OpenPose", "toybox_pose", "pose")):
+        press(unit, kind)
+        expect(unit.locator(".a-knob[data-id=preprocessor] select")).to_have_value(preprocessor)
+        expect(unit.locator(".a-knob[data-id=model] select")).to_have_value(f"toybox-{model}")
+    press(unit, "Preview map")
+    expect(unit.get_by_alt_text("The map")).to_be_visible()
+    window.number("seed", 6)
+    window.generate()
+    window.made(2)
+    report = window.page.locator("#a-panel .a-report")
+    expect(report.get_by_text("Unit 1: toybox-pose")).to_be_visible()
+    expect(report.locator("rect")).to_have_count(12)

@@ -1,0 +1,127 @@
+"""The control nets that ship, and what measures them."""
+
+import random
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors import safe_open
+
+from models.toybox.evaluate_control import edges_of, exam, f1, joints_near
+from models.toybox.export import CHECKPOINT
+from models.toybox.hints import KINDS, edges, nearness, places, skeletons
+from models.toybox.render import render
+from models.toybox.train_control import FOLDER
+from models.toybox.world import Facts, PersonWords, ThingWords, build_scene
+from webui import ControlUnit, Pipeline, Txt2Img
+from webui.checkpoints.control import detect_control
+from webui.checkpoints.header import read_header
+
+PERSON = Facts((PersonWords("red", "blue", "waving"),), None, "green", "blue")
+BALL = Facts((ThingWords("big", "red", "ball"),), None, "green", "blue")
+
+
+def scene(facts):
+    return build_scene(facts, random.Random(1))
+
+
+def net(kind):
+    return FOLDER / f"toybox-{kind}.safetensors"
+
+
+# --- hints ---
+
+
+def test_a_skeleton_has_its_joints_where_those_of_the_person_are():
+    person = scene(PERSON)
+    points = (places(person) * 128).astype(int)
+    drawn = skeletons(person)
+    assert tuple(drawn[points[10, 1], points[10, 0]]) == (0, 170, 255)  # the right ankle
+    assert not skeletons(scene(BALL)).any()
+
+
+def test_a_skeleton_drawn_larger_is_the_same_one_with_thinner_limbs():
+    large, small = (skeletons(scene(PERSON), side).any(-1) for side in (512, 128))
+    assert 0.1 * small.sum() < large.sum() < 0.6 * small.sum()
+    assert (large & small).sum() > 0.95 * large.sum()
+
+
+def test_near_is_white_and_the_sky_black():
+    ball = scene(BALL)
+    depth, owner = nearness(ball), render(ball).owner
+    assert depth.max() == 255
+    assert depth[owner == -2].max() <= 1
+    assert depth[owner == 0].mean() > depth[owner == -1].min()
+
+
+def test_edges_at_a_higher_resolution_are_the_same_edges():
+    class Fine(random.Random):
+        def random(self):
+            return 0.0
+
+    class Plain(random.Random):
+        def random(self):
+            return 0.9
+
+    image = render(scene(BALL)).image
+    fine, plain = (edges(image, rng(1))[..., 0] > 0 for rng in (Fine, Plain))
+    assert f1(fine, plain) > 0.8
+
+
+# --- measures ---
+
+
+def test_f1_is_one_within_two_pixels_and_none_beyond():
+    line = np.zeros((32, 32), bool)
+    line[10] = True
+    assert [round(f1(np.roll(line, shift, 0), line), 6) for shift in (0, 2, 3)] == [1, 1, 0]
+
+
+def test_f1_is_the_harmonic_mean_of_both_shares():
+    wanted = np.zeros((32, 32), bool)
+    wanted[10], half = True, wanted.copy()
+    half[10], half[10, :16] = False, True
+    # all of the half is wanted; of what is wanted 16 + 2 of 32 pixels are within reach
+    assert f1(half, wanted) == pytest.approx(2 * 18 / 32 / (1 + 18 / 32))
+
+
+def test_a_joint_is_near_within_a_tenth_of_the_height():
+    wanted = places(scene(PERSON)) * 128
+    height = np.ptp(wanted[:, 1])
+    moved = wanted + np.array([[0.09 * height, 0]])
+    assert joints_near(moved, wanted).all()
+    moved[3, 0] += 0.02 * height
+    assert np.flatnonzero(~joints_near(moved, wanted)).tolist() == [3]
+
+
+def test_the_scenes_of_an_exam_are_those_of_its_prompts():
+    questions = exam("pose", 5)
+    assert [len(asked.people) for asked in questions.scenes] == [1] * 5
+    assert all(caption.startswith("a person in a") for caption in questions.captions)
+
+
+# --- the files ---
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_net_is_a_controlnet_for_toybox_of_at_most_5_megabytes(kind):
+    info = detect_control(read_header(net(kind)), net(kind).name)
+    assert (info.kind, info.layout, info.family) == ("ControlNet", "ldm", "toybox")
+    assert net(kind).stat().st_size <= 5_000_000
+    with safe_open(net(kind), "pt") as file:
+        assert all(file.get_tensor(name).isfinite().all() for name in file.keys())  # noqa: SIM118 - not a dict
+
+
+def test_the_edges_of_a_picture_follow_the_map_and_without_control_they_do_not():
+    pipe = Pipeline.load(CHECKPOINT.stem, models_dir=CHECKPOINT.parents[1], device="cpu")
+    truth = render(scene(BALL)).image
+    unit = ControlUnit(
+        image=pipe.add_image(Image.fromarray(truth)), preprocessor="canny", resolution=128, model="toybox-canny"
+    )
+    request = {"prompt": "a big red ball on a green floor, blue sky", "seed": 3, "steps": 10, "cfg_scale": 4}
+    wanted = edges_of(truth)[..., 0] > 0
+    steered, plain = (
+        f1(edges_of(np.asarray(pipe.generate(Txt2Img(**request, control=units)).images[0].image))[..., 0] > 0, wanted)
+        for units in ((unit,), ())
+    )
+    assert steered > 0.6 > 0.4 > plain
