@@ -161,7 +161,9 @@ def depth_figures(questions: Exam, pictures: Tensor) -> Figures:
     seen = depth_of(pictures).float().numpy() - usual
     wanted = np.stack([nearness(scene) for scene in questions.scenes]) / np.float32(255) - usual
     inside = np.stack([rendering.owner >= 0 for rendering in questions.renderings])
-    return {"depth of the objects, correlation": float(np.corrcoef(seen[inside], wanted[inside])[0, 1])}
+    return {
+        "correlation inside the objects, less the world's mean": float(np.corrcoef(seen[inside], wanted[inside])[0, 1])
+    }
 
 
 def usual_depth() -> Floats:
@@ -176,7 +178,7 @@ def pose_figures(questions: Exam, pictures: Tensor) -> Figures:
         np.zeros(len(KEYPOINTS), bool) if seen is None else joints_near(seen[:, :2], places(scene) * PICTURE_SIZE)
         for seen, scene in zip(joints_of(pictures), questions.scenes, strict=True)
     ]
-    return {"joints within 10 % of the height": float(100 * np.mean(marks))}
+    return {"joints within 10 % of the body's height": float(100 * np.mean(marks))}
 
 
 def joints_near(seen: NDArray[Any], wanted: NDArray[Any]) -> NDArray[np.bool_]:
@@ -227,7 +229,7 @@ def main() -> None:
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S")
     model = load_model(CHECKPOINT)
-    print("| | with control | without | perfect picture |\n|---|---|---|---|")
+    print("| | with control | same prompts and seeds without | perfect pictures |\n|---|---|---|---|")
     for kind in options.kinds:
         questions = exam(kind, options.count)
         hints = hints_of(kind, questions)

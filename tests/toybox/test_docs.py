@@ -46,5 +46,5 @@ def test_a_command_on_the_page_exists_with_its_options(command):
 def test_every_picture_of_the_page_is_made_by_the_script():
     script = (ROOT / "docs" / "pictures.py").read_text(encoding="utf-8")
     names = re.findall(r"\]\(images/(\w+)\.png\)", PAGE)
-    assert len(names) == 6
+    assert len(names) == 7
     assert all(f'"{name}": {name},' in script for name in names)
