@@ -83,12 +83,21 @@ def folder_of(models: ModelFiles, name: str) -> Path:
         raise BadRequest(
             f"There is no CLIP model {name!r}.", f"Put its folder into {models.folder}, or use {declared.name!r}."
         )
-    kind = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type", "")
+    kind = model_type(folder / "config.json")
     if kind != "clip":
         raise BadRequest(f"{name!r} holds a model of the kind {kind!r}, not a CLIP model.", "Choose another folder.")
     if not list(folder.glob("*.safetensors")):
         raise BadRequest(f"{name!r} holds no .safetensors file.", "Pickles are never loaded: fetch the safetensors.")
     return folder
+
+
+def model_type(config: Path) -> str:
+    """What a config.json says the model is; "" where it says nothing that can be read."""
+    try:
+        told = json.loads(config.read_text(encoding="utf-8"))
+    except ValueError:
+        return ""
+    return str(told.get("model_type", "")) if isinstance(told, dict) else ""
 
 
 def load_network(folder: Path) -> torch.nn.Module:

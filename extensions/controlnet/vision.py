@@ -46,7 +46,7 @@ def load(folder: Path) -> Any:
     """The encoder in a folder, offline."""
     from transformers import CLIPVisionModelWithProjection
 
-    return CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True).eval()
+    return CLIPVisionModelWithProjection.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
 
 
 def prepared(image: np.ndarray, side: int = SIDE) -> np.ndarray:

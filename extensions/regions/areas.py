@@ -36,6 +36,8 @@ TERM = re.compile(
     re.IGNORECASE,
 )
 REST = re.compile(rf"\s*(?:\*\s*(?P<weight>{NUMBER})\s*)?:(?P<prompt>.*)", re.DOTALL)
+MOST = 32
+"""Regions of one picture: each is a prompt to encode, and in mode latent a row of every call of the U-Net."""
 CURE = (
     "Write each as AREA: PROMPT, for example 'left: a red ball', 'top 1/3: clouds', 'column 2 of 1:1:2: a cube' or "
     "'box 0.1 0.2 0.3 0.4 * 1.2: a lamp'."
@@ -76,9 +78,11 @@ def read_regions(text: str, paints: Mapping[str, Paint] | None = None) -> tuple[
     """The regions of a text, those of weight 0 left out. paints: where each colour of the painting is, if there is one.
 
     Raises:
-        BadRequest: names the line that cannot be read.
+        BadRequest: names the line that cannot be read, or there are too many.
     """
     lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    if len(lines) > MOST:
+        raise BadRequest(f"There are {len(lines)} regions; {MOST} are the most.", "Leave some out.")
     regions = [read_region(number, line, paints) for number, line in enumerate(lines, 1)]
     return tuple(region for region in regions if region.weight)
 

@@ -268,15 +268,19 @@ def test_the_arrow_keys_move_the_joint_that_has_the_focus(window: Window, unit: 
     assert np.allclose(after - before, np.eye(18)[:, :1] @ [[2, 10, 0]], atol=2e-3)
 
 
-def test_escape_leaves_everything_as_it_was(window: Window, unit: Locator) -> None:
+def test_escape_leaves_everything_as_it_was(window: Window, server: Server, unit: Locator) -> None:
+    jobs = len(server.jobs())
     use(edit(unit), unit)
     before = held(window)
     dialog = edit(unit)
     drag(joint(dialog, NOSE), 50, 50)
     press(dialog, "+ Person")
+    window.page.keyboard.press("Control+Enter")
+    expect(dialog).to_be_visible()
     window.page.keyboard.press("Escape")
     expect(dialog).to_have_count(0)
     assert held(window) == before
+    assert len(server.jobs()) == jobs  # Ctrl+Enter generates nothing behind a dialog
 
 
 def test_a_pose_is_exported_and_imported_as_a_file_and_pasted(window: Window, unit: Locator, tmp_path: Path) -> None:

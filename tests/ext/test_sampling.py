@@ -253,6 +253,12 @@ def test_a_stop_by_an_extension_ends_the_sampling_of_its_picture(studio: Studio)
     assert len(pictures) == 2
 
 
+@pytest.mark.parametrize("rank", ["float('nan')", "'first'"])
+def test_a_rank_that_is_no_number_fails_the_job_by_name(studio: Studio, rank: str) -> None:
+    studio.add("ranks", f"def on_image(img): img.rank = {rank}", "on_image")
+    assert 'xtension "ranks" failed in on_image' in studio.failure()
+
+
 def test_prepare_job_edits_the_request_and_the_result_says_so(studio: Studio) -> None:
     wanted = studio.draw(prompt="a blue cat", steps=2)
     studio.add("edit", "def prepare_job(job): job.update(prompt='a blue cat', steps=2)", "prepare_job")

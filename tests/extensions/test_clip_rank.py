@@ -157,10 +157,12 @@ def test_what_is_no_clip_folder_is_refused_with_the_cure(code: ModuleType, folde
     shutil.copytree(folder / NAME, other / NAME)
     (other / "bert").mkdir()
     (other / "bert" / "config.json").write_text('{"model_type": "bert"}')
+    (other / "torn").mkdir()
+    (other / "torn" / "config.json").write_text('{"model_type": "cl')
     (other / "pickled").mkdir()
     (other / "pickled" / "config.json").write_text('{"model_type": "clip"}')
     for name, said in [("no", "no CLIP model 'no'"), ("../x", "no CLIP model"), ("", "no CLIP model"),
-                       ("bert", "kind 'bert'"), ("pickled", "no .safetensors")]:  # fmt: skip
+                       ("bert", "kind 'bert'"), ("torn", "kind ''"), ("pickled", "no .safetensors")]:  # fmt: skip
         with pytest.raises(BadRequest, match=said) as caught:
             code.open_clip(files(other), name)
         assert caught.value.cure

@@ -113,6 +113,13 @@ def test_a_line_that_means_nothing_is_named(line: str, said: str):
     assert caught.value.cure
 
 
+def test_more_regions_than_can_be_drawn_are_refused():
+    with module("regions", "areas") as areas:
+        assert len(areas.read_regions("left: a ball\n" * 32)) == 32
+        with pytest.raises(BadRequest, match="There are 33 regions; 32 are the most"):
+            areas.read_regions("left: a ball\n" * 33)
+
+
 def test_shares_sum_to_1_and_the_main_prompt_has_all_where_no_region_is():
     masks = torch.tensor([[[1.0, 0.0, 1.0, 0.5]], [[0.0, 0.0, 1.0, 0.0]]])
     with module("regions", "shares") as shares:

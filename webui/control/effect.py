@@ -11,7 +11,8 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Ratios:
-    """What a unit did: for each solver step it acted in, the mean of |added| / |state|; number from 1.
+    """What a unit did: for each solver step it acted in, the mean of |added| / |state|, Euclidean norms; number
+    from 1.
 
     steps: those solver steps, from 0. measured: false where it acted, but nobody told how much.
     """

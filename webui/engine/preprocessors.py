@@ -20,7 +20,7 @@ from webui.ext.needs import declared_place
 from webui.ext.params import values_of
 from webui.ext.specs import PreprocessorSpec
 
-KEPT = 4
+KEPT = 8
 DEEPEST = 4
 """Preprocessors that may call each other one inside the other: more is a circle."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -134,8 +135,19 @@ class PictureContext:
         self.index = index
         self.seed = seed
         self.infotext = infotext
-        self.rank: float | None = None
         self.dropped = False
+        self._rank: float | None = None
+
+    @property
+    def rank(self) -> float | None:
+        """A number, or None. Setting it raises ValueError or TypeError for what has no place among numbers."""
+        return self._rank
+
+    @rank.setter
+    def rank(self, value: float | None) -> None:
+        if value is not None and not math.isfinite(value):
+            raise ValueError(f"a picture's rank is a finite number or None, not {value}")
+        self._rank = None if value is None else float(value)
 
     def drop(self) -> None:
         """Do not hand this picture out."""

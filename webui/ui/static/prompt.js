@@ -68,11 +68,12 @@ atelier.prompt = (() => {
   const press = (name) => document.getElementById(`${atelier.tabs.current()}-${name}`)?.click();
 
   function onKey(event) {
+    if (atelier.paint.isOpen() || atelier.poseEdit.isOpen()) return; // a dialog has the keys
     const control = event.ctrlKey || event.metaKey;
     if (control && event.key === "Enter") press("generate");
     else if (event.altKey && event.key === "Enter") atelier.jobs.skip();
     else if (control && isPrompt(event.target) && (event.key === "ArrowUp" || event.key === "ArrowDown")) changeWeight(event.target, event.key === "ArrowUp" ? 1 : -1);
-    else if (event.key === "Escape" && !atelier.viewer.isOpen() && !atelier.paint.isOpen() && !atelier.poseEdit.isOpen() && !document.querySelector("[role=listbox]")) return void atelier.jobs.interrupt();
+    else if (event.key === "Escape" && !atelier.viewer.isOpen() && !document.querySelector("[role=listbox]")) return void atelier.jobs.interrupt();
     else if (isTyping(event.target) || !atelier.viewer.key(event.key)) return;
     event.preventDefault();
     event.stopPropagation();

@@ -142,7 +142,8 @@ atelier.unit = (() => {
   /** What changes with the preprocessor: it brings the resolution that it declares. */
   function taking({ unit, about }, id) {
     const declared = about.preprocessors.find((item) => item.id === id)?.resolution;
-    return { preprocessor: id, params: {}, map: null, resolution: typeof declared === "number" ? declared : unit.resolution };
+    const usual = id === NONE ? unit.resolution : about.fields.find((item) => item.id === "resolution").default;
+    return { preprocessor: id, params: {}, map: null, resolution: typeof declared === "number" ? declared : usual };
   }
 
   const chosenType = ({ unit, about }) => about.types[unit.type] ?? about.types.All;
