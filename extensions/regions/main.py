@@ -26,6 +26,13 @@ class Mixture:
     shares: Tensor | None = None
 
 
+@dataclass
+class Reading:
+    """The regions of a job, once they have been read."""
+
+    regions: tuple[Region, ...] | None = None
+
+
 def prepare_job(job: JobContext) -> None:
     """Refuse what cannot be read before anything is drawn."""
     wanted(job)
@@ -58,8 +65,11 @@ def wanted(job: JobContext) -> tuple[Region, ...]:
     """The regions of a job. Raises BadRequest."""
     if not job.params["enabled"]:
         return ()
-    painting = job.params["painting"]
-    return read_regions(job.params["regions"], paints_of(job.image(painting)) if painting else None)
+    reading = job.state(Reading)
+    if reading.regions is None:
+        painting = job.params["painting"]
+        reading.regions = read_regions(job.params["regions"], paints_of(job.image(painting)) if painting else None)
+    return reading.regions
 
 
 def prompt_of(p: PassContext, region: Region) -> str:

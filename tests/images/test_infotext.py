@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from webui.images.infotext import infotext_for, parse, read_form, read_infotext, request_fields, write
+from webui.images.infotext import infotext_for, parse, read_form, read_infotext, write
 from webui.images.save import png_bytes
 from webui.schema.errors import BadImage
 from webui.schema.requests import INPAINT_AREAS, MASKED_CONTENTS, UPSCALERS, ImageRef, Inpaint, Txt2Img
@@ -142,7 +142,7 @@ inpaint = st.builds(
 @given(txt2img | inpaint)
 def test_a_request_comes_back_from_its_text(request):
     text = infotext_for(request, MODEL, request.seed, request.subseed)
-    values = request_fields(text)
+    values = read_form(text).values
     given = {name: getattr(request, name) for name in values if name in type(request).model_fields}
     given |= {"prompt": stripped(request.prompt), "negative_prompt": stripped(request.negative_prompt)}
     assert {name: values[name] for name in given} == given
@@ -150,17 +150,17 @@ def test_a_request_comes_back_from_its_text(request):
 
 
 def test_the_sampler_of_older_texts_names_its_schedule():
-    values = request_fields("a\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 1")
+    values = read_form("a\nSteps: 20, Sampler: DPM++ 2M Karras, CFG scale: 7, Seed: 1").values
     assert (values["sampler"], values["scheduler"]) == ("DPM++ 2M", "Karras")
 
 
 def test_a_named_schedule_goes_before_the_one_in_the_sampler():
-    values = request_fields("a\nSteps: 20, Sampler: DPM++ 2M Karras, Schedule type: Exponential, Seed: 1")
+    values = read_form("a\nSteps: 20, Sampler: DPM++ 2M Karras, Schedule type: Exponential, Seed: 1").values
     assert values["scheduler"] == "Exponential"
 
 
 def test_absent_fields_take_the_defaults_that_writers_leave_out():
-    values = request_fields("a\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x768")
+    values = read_form("a\nSteps: 20, Sampler: Euler a, CFG scale: 7, Seed: 1, Size: 512x768").values
     assert values["clip_skip"] == 1
     assert values["scheduler"] == "Automatic"
     assert values["masked_content"] == "original"
@@ -173,17 +173,17 @@ def test_absent_fields_take_the_defaults_that_writers_leave_out():
 
 
 def test_a_text_without_parameters_fills_only_the_prompts():
-    assert request_fields("a cat\nNegative prompt: dog") == {"prompt": "a cat", "negative_prompt": "dog"}
+    assert read_form("a cat\nNegative prompt: dog").values == {"prompt": "a cat", "negative_prompt": "dog"}
 
 
 def test_the_first_pass_size_of_older_texts_means_a_hires_pass():
-    values = request_fields("a\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 1024x1024, First pass size: 512x512")
+    values = read_form("a\nSteps: 20, Sampler: Euler a, Seed: 1, Size: 1024x1024, First pass size: 512x512").values
     assert (values["width"], values["height"]) == (512, 512)
     assert (values["enable_hr"], values["hr_scale"]) == (True, 2.0)
 
 
 def test_hires_resize_becomes_a_scale():
-    values = request_fields("a\nSteps: 20, Seed: 1, Size: 512x512, Hires resize: 768x768, Hires upscaler: Latent")
+    values = read_form("a\nSteps: 20, Seed: 1, Size: 512x512, Hires resize: 768x768, Hires upscaler: Latent").values
     assert (values["enable_hr"], values["hr_scale"]) == (True, 1.5)
 
 
@@ -213,7 +213,7 @@ def test_the_model_is_told_but_not_among_the_values():
 
 @given(st.text(max_size=200))
 def test_no_text_makes_the_reader_fail(text):
-    values = request_fields(text)
+    values = read_form(text).values
     known = {name: value for name, value in values.items() if name in Txt2Img.model_fields}
     if "width" not in known or known["width"] * known["height"] <= 16_777_216:
         Txt2Img.model_validate(known)
@@ -279,4 +279,4 @@ def test_the_eta_of_ddim_has_a_label_of_its_own_and_is_read_back() -> None:
         request = Txt2Img(sampler=sampler, eta=0.5, width=64, height=64)
         text = infotext_for(request, ModelInfo(name="m", file="m.safetensors"), 1, 0)
         assert f", {label}," in text
-        assert request_fields(text)["eta"] == 0.5
+        assert read_form(text).values["eta"] == 0.5

@@ -138,11 +138,6 @@ def parse(text: str) -> Infotext:
     return Infotext("\n".join(prompt).strip(), "\n".join(negative).strip(), fields)
 
 
-def request_fields(text: str) -> dict[str, Any]:
-    """Field -> value for a form: `read_form` without the model and the notes."""
-    return dict(read_form(text).values)
-
-
 def read_form(text: str, chunk: str = "", thresholds: Thresholds = MappingProxyType({})) -> Form:
     """What a text says, in the words of a request. It never raises: what cannot be taken over is in the notes.
 
