@@ -35,6 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         return
     threading.Thread(target=worker.listen, daemon=True, name="listener").start()
     import_module("transformers.models.clip.modeling_clip")  # seconds: better now than in the first job
+    import_module("transformers.utils.logging").disable_progress_bar()  # it fills the log where nobody looks
     wire.send({"type": "ready", "device": str(engine.models.placement.device)})
     worker.work()
     os._exit(0)  # at once: threads that an extension started may never end
