@@ -126,9 +126,8 @@ def describe_model(model: ControlModel) -> dict[str, Any]:
     """A control file as lists show it."""
     types = list(UNION_TYPES[: model.info.union_types]) if model.info and model.kind == UNION else []
     family = FAMILY_NAMES.get(model.family, model.family)
-    told = {"name": model.name, "kind": model.kind, "family": family, "fits": model.family, "types": types}
-    told["bytes"] = model.bytes
-    return told | {"error": "" if model.unknown else model.error}
+    told = {"name": model.name, "kind": model.kind, "family": family, "fits": model.family, "bytes": model.bytes}
+    return told | {"types": types, "error": "" if model.unknown else model.error}
 
 
 def describe_preprocessor(manifest: Manifest, spec: PreprocessorSpec) -> dict[str, Any]:
