@@ -87,7 +87,8 @@ class Window:
         return self.page.evaluate("atelier.result.pictures().map(({image}) => image.id)")
 
     def runs(self) -> None:
-        """Wait until a step of a job of this window is shown."""
+        """Wait until a step of a job of this window is shown; the hidden line still has the words of the job before."""
+        expect(self.page.locator("#a-panel .a-progress")).to_be_visible()
         expect(self.page.locator("#a-panel .a-now")).to_contain_text("Step")
 
     def rests(self) -> None:
