@@ -44,7 +44,7 @@ label = "Stick"
 group = "OpenPose"
 entry = "main:stick"
 kind = "pose"
-resolution = 256
+resolution = 96
 """
 CODE = """
 import json
@@ -208,7 +208,7 @@ def test_who_was_found_is_dragged_and_the_map_changes_by_what_was_dragged(
     Image.new("RGB", (85, 65), "teal").save(tmp_path / "wall.png")
     load(unit, tmp_path / "wall.png")
     choose(unit, "stick")
-    expect(unit.locator(".a-knob[data-id=resolution] input[type=number]")).to_have_value("256")  # as it declares
+    expect(unit.locator(".a-knob[data-id=resolution] input[type=number]")).to_have_value("96")  # as it declares
     set_number(unit, "resolution", 200)
     press(unit, "Preview map")
     expect(unit.get_by_text("Map · 262 × 200")).to_be_visible()

@@ -106,10 +106,15 @@ def test_a_picture_of_toybox_becomes_a_skeleton_and_the_skeleton_another_picture
     unit = panel(window)
     person = {"name": "person.png", "mimeType": "image/png", "buffer": real_server.picture(first)}
     unit.locator("input[type=file]").first.set_input_files(person)
-    for kind, preprocessor, model in (("Depth", "toybox_depth", "depth"), ("OpenPose", "toybox_pose", "pose")):
+    for kind, preprocessor, model in (
+        ("Canny", "canny", "canny"),
+        ("Depth", "toybox_depth", "depth"),
+        ("OpenPose", "toybox_pose", "pose"),
+    ):
         press(unit, kind)
         expect(unit.locator(".a-knob[data-id=preprocessor] select")).to_have_value(preprocessor)
         expect(unit.locator(".a-knob[data-id=model] select")).to_have_value(f"toybox-{model}")
+        expect(unit.locator(".a-knob[data-id=resolution] input[type=number]")).to_have_value(str(SIDE))
     press(unit, "Preview map")
     expect(unit.get_by_alt_text("The map")).to_be_visible()
     window.number("seed", 6)

@@ -52,7 +52,12 @@ atelier.models = (() => {
   }
 
   /** The family of the chosen model: "sd1". */
-  const family = () => list.find((model) => model.name === now)?.family ?? "";
+  const family = () => present()?.family ?? "";
 
-  return { open, choose, chosen: () => now, family };
+  /** The size of picture that it was trained on, in pixels; 0 where it is not known. */
+  const size = () => present()?.native_size ?? 0;
+
+  const present = () => list.find((model) => model.name === now);
+
+  return { open, choose, chosen: () => now, family, size };
 })();

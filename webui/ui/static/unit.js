@@ -139,11 +139,12 @@ atelier.unit = (() => {
     return { preprocessor: (family && preprocessor?.id) || offer.preprocessor, model: (family && model?.name) || offer.model };
   }
 
-  /** What changes with the preprocessor: it brings the resolution that it declares. */
+  /** What changes with the preprocessor: it brings the resolution that it declares, for a small checkpoint its own size.
+   * A picture of 128 pixels blown up to 512 has no sharp edges left to find. */
   function taking({ unit, about }, id) {
     const declared = about.preprocessors.find((item) => item.id === id)?.resolution;
     const usual = id === NONE ? unit.resolution : about.fields.find((item) => item.id === "resolution").default;
-    return { preprocessor: id, params: {}, map: null, resolution: typeof declared === "number" ? declared : usual };
+    return { preprocessor: id, params: {}, map: null, resolution: typeof declared === "number" ? Math.min(declared, atelier.models.size() || declared) : usual };
   }
 
   const chosenType = ({ unit, about }) => about.types[unit.type] ?? about.types.All;
