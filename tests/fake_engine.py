@@ -23,8 +23,9 @@ import numpy as np
 from PIL import Image
 
 from webui.engine.interface import Answered, Mode, OnEvent
+from webui.images.given import read_given
 from webui.schema.asks import Answer, Preprocess, What
-from webui.schema.errors import AtelierError, BadRequest, EngineDied, NotFound, NumericError
+from webui.schema.errors import AtelierError, EngineDied, NotFound, NumericError
 from webui.schema.events import (
     Done,
     Event,
@@ -236,8 +237,7 @@ class FakeEngine:
         self._tell(Started(job_id=work.job_id))
         self._tell(Stage(job_id=work.job_id, message=f"loading {work.request.model}"))
         for ref in work.request.image_refs:
-            if ref.sha256 not in work.images:
-                raise BadRequest("A picture of this request is no longer there.", "Choose the picture again.")
+            read_given(work.images, ref)
         self._steer(work)
         for batch in range(work.request.n_iter):
             if self._interrupt.is_set():

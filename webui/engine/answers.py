@@ -17,8 +17,8 @@ from webui.engine.extensions import Extensions
 from webui.engine.units import is_json
 from webui.ext.api import Map
 from webui.ext.signatures import asks_for
+from webui.images.given import read_given
 from webui.images.mask import load_mask
-from webui.images.read import read_image
 from webui.schema.asks import Answer, Preprocess, RouteCall, What
 from webui.schema.control import NO_PREPROCESSOR
 from webui.schema.errors import AtelierError, BadRequest, ExtensionError
@@ -49,10 +49,8 @@ class Ask:
         return f"{self.what} {about}".strip()
 
     def picture(self, ref: ImageRef) -> Image.Image:
-        """Raises BadRequest when it did not come with the question."""
-        if ref.sha256 not in self.images:
-            raise BadRequest("A picture of this question is no longer there.", "Choose the picture again.")
-        return read_image(self.images[ref.sha256])
+        """Raises as `read_given` does."""
+        return read_given(self.images, ref)
 
 
 class Answers:

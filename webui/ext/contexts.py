@@ -13,6 +13,7 @@ from PIL import Image
 from pydantic import ValidationError
 
 from webui.ext.files import NO_MODELS, ModelFiles
+from webui.images.given import read_given
 from webui.schema.errors import BadRequest
 from webui.schema.images import ImageRef, reference
 from webui.schema.requests import Request, describe_validation
@@ -92,15 +93,16 @@ class JobContext:
         return ImageRef(sha256=digest)
 
     def image(self, ref: ImageRef | Mapping[str, Any]) -> Image.Image:
-        """A picture of the request; of a field of the type image, `job.image(job.params["painting"])`.
+        """A picture of the request, upright, RGB or RGBA; of a field of the type image,
+        `job.image(job.params["painting"])`.
 
         Raises:
-            BadRequest: it is not there.
+            BadRequest: it is not there, or no picture is named. BadImage: it cannot be read.
         """
         named = ref if isinstance(ref, ImageRef) else reference(ref)
-        if named is None or named.sha256 not in self._data.images:
-            raise BadRequest("A picture of this request is no longer there.", "Choose the picture again.")
-        return Image.open(io.BytesIO(self._data.images[named.sha256]))
+        if named is None:
+            raise BadRequest(f"{ref!r:.60} names no picture.", "It is {'sha256': ...} of one that was handed in.")
+        return read_given(self._data.images, named)
 
     @property
     def models(self) -> ModelFiles:
