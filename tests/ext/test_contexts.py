@@ -33,5 +33,5 @@ def test_a_picture_that_is_gone_and_a_value_that_names_none_are_refused() -> Non
     job = context()
     with pytest.raises(BadRequest, match="no longer there"):
         job.image({"sha256": "0" * 64})
-    with pytest.raises(BadRequest, match="'ball.png' names no picture"):
+    with pytest.raises(BadRequest, match=r"'ball.png' names no picture"):
         job.image("ball.png")  # type: ignore[arg-type]
