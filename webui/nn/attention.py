@@ -94,11 +94,15 @@ class FeedForward(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Self-attention, attention over the context, feed-forward; each behind its norm and added to x."""
+    """Self-attention, attention over the context, feed-forward; each behind its norm and added to x.
 
-    def __init__(self, channels: int, context_dim: int, heads: int) -> None:
+    cross_only: the first attention reads the context too (the x4 upscaler's finer levels, which pixels are too many).
+    """
+
+    def __init__(self, channels: int, context_dim: int, heads: int, cross_only: bool = False) -> None:
         super().__init__()
-        self.attn1 = Attention(channels, channels, heads)
+        self.cross_only = cross_only
+        self.attn1 = Attention(channels, context_dim if cross_only else channels, heads)
         self.ff = FeedForward(channels)
         self.attn2 = Attention(channels, context_dim, heads)
         self.norm1 = nn.LayerNorm(channels)
@@ -108,7 +112,7 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, context: Tensor, taps: Taps | None = None) -> Tensor:
         """x: (b n c), context: (b m d) -> (b n c)."""
         normed = self.norm1(x)
-        x = x + self.attn1(normed, normed, taps)
+        x = x + self.attn1(normed, context if self.cross_only else normed, taps)
         x = x + self.attn2(self.norm2(x), context, taps)
         return x + self.ff(self.norm3(x))
 
@@ -117,13 +121,22 @@ class SpatialTransformer(nn.Module):
     """Transformer blocks over the pixels of a feature map, added to it; begins as the identity."""
 
     def __init__(
-        self, channels: int, context_dim: int, heads: int, depth: int, linear_projection: bool, norm_groups: int
+        self,
+        channels: int,
+        context_dim: int,
+        heads: int,
+        depth: int,
+        linear_projection: bool,
+        norm_groups: int,
+        cross_only: bool = False,
     ) -> None:
         super().__init__()
         self.linear_projection = linear_projection
         self.norm = nn.GroupNorm(norm_groups, channels, eps=TRANSFORMER_NORM_EPS)
         self.proj_in = nn.Linear(channels, channels) if linear_projection else nn.Conv2d(channels, channels, 1)
-        self.transformer_blocks = nn.ModuleList(TransformerBlock(channels, context_dim, heads) for _ in range(depth))
+        self.transformer_blocks = nn.ModuleList(
+            TransformerBlock(channels, context_dim, heads, cross_only) for _ in range(depth)
+        )
         self.proj_out = zeroed(nn.Linear(channels, channels) if linear_projection else nn.Conv2d(channels, channels, 1))
 
     def forward(self, x: Tensor, context: Tensor, taps: Taps | None = None) -> Tensor:

@@ -1,4 +1,4 @@
-"""Architectures as frozen values: SD 1.x, SD 2.x, SDXL and small models are values of the same classes.
+"""Architectures as frozen values: SD 1.x, SD 2.x, SDXL, their kin and small models are values of the same classes.
 
 Every value is hashable and survives `to_json` / `from_json` exactly, so a checkpoint can carry its own config.
 """
@@ -6,11 +6,16 @@ Every value is hashable and survives `to_json` / `from_json` exactly, so a check
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from webui.nn.config_json import from_json, to_json
 
 Prediction = Literal["epsilon", "v", "sample"]
+Extra = Literal["none", "inpaint", "edit", "depth", "upscale"]
+"""What a U-Net reads in the channels beside the noisy latent: nothing; a mask and the latent of the masked picture
+(1 + 4); the latent of the picture to edit (4); a depth map (1); the noised small picture (3)."""
+EXTRA_CHANNELS: Mapping[Extra, int] = {"none": 0, "inpaint": 5, "edit": 4, "depth": 1, "upscale": 3}
 
 
 def _divisible(channels: int, parts: int, name: str) -> None:
@@ -24,7 +29,9 @@ class UNetConfig:
 
     Per-level values go from the finest level to the coarsest. Attention has either `num_heads` heads at every
     level or heads of `head_dim` channels: exactly one of the two is given. `transformer_depth` 0 means no
-    attention at that level. `adm_channels` is the width of the vector condition `y` (None: the model takes none).
+    attention at that level. `adm_channels` is the width of the vector condition `y` (None: the model takes none);
+    with `num_classes`, y is one of so many classes instead. Levels marked in `cross_only` (empty: none) read the text
+    with both attentions.
     """
 
     in_channels: int = 4
@@ -40,6 +47,8 @@ class UNetConfig:
     linear_projection: bool = False
     adm_channels: int | None = None
     norm_groups: int = 32
+    num_classes: int | None = None
+    cross_only: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.transformer_depth) != len(self.channel_mult):
@@ -48,6 +57,10 @@ class UNetConfig:
             )
         if len(self.res_blocks) != len(self.channel_mult):
             raise ValueError(f"num_res_blocks has {len(self.res_blocks)} levels, not {len(self.channel_mult)}")
+        if self.cross_only and len(self.cross_only) != len(self.channel_mult):
+            raise ValueError(f"cross_only has {len(self.cross_only)} levels, not {len(self.channel_mult)}")
+        if self.num_classes is not None and self.adm_channels is not None:
+            raise ValueError("only one of num_classes and adm_channels can be given")
         if (self.num_heads is None) == (self.head_dim is None):
             raise ValueError("exactly one of num_heads and head_dim must be given")
         for channels, depth in zip(self.widths, self.transformer_depth, strict=True):
@@ -71,6 +84,11 @@ class UNetConfig:
     def downscale(self) -> int:
         """Latent pixels per pixel of the coarsest level, along one side."""
         return 2 ** (len(self.channel_mult) - 1)
+
+    @property
+    def takes_y(self) -> bool:
+        """Whether the U-Net wants a condition beside timestep and text."""
+        return self.adm_channels is not None or self.num_classes is not None
 
     def heads(self, channels: int) -> int:
         """Number of attention heads at a level of `channels` channels."""
@@ -105,6 +123,11 @@ class VAEConfig:
     def downscale(self) -> int:
         """Picture pixels per latent pixel, along one side."""
         return 2 ** (len(self.channel_mult) - 1)
+
+    @property
+    def latent_space(self) -> tuple[int, int, float, float]:
+        """Latents of autoencoders that agree in this mean the same picture, as far as numbers tell."""
+        return self.z_channels, self.downscale, self.scale_factor, self.shift
 
 
 @dataclass(frozen=True)
@@ -158,7 +181,10 @@ class ScheduleConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """A whole checkpoint. `native_size` is the side, in pixels, of the pictures it was trained on."""
+    """A whole checkpoint. `native_size` is the side, in pixels, of the pictures it was trained on.
+
+    extra: what the U-Net's further input channels are. The x4 upscaler's small picture is noised with `schedule` too.
+    """
 
     family: str = "sd1"
     unet: UNetConfig = field(default_factory=UNetConfig)
@@ -167,63 +193,18 @@ class ModelConfig:
     prediction: Prediction = "epsilon"
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     native_size: int = 512
+    extra: Extra = "none"
 
     def to_json(self) -> dict[str, Any]:
         """The config as JSON values (dicts, lists, numbers, strings); `from_json` gives the same config back."""
-        return _to_json(self)
+        values: dict[str, Any] = to_json(self)
+        return values
 
     @staticmethod
     def from_json(values: Mapping[str, Any]) -> ModelConfig:
         """Read what `to_json` wrote. Missing keys take their default; ValueError names an unknown or ill-typed key."""
-        return _from_json(ModelConfig, values, "")
-
-
-def _to_json(value: Any) -> Any:
-    if is_dataclass(value):
-        return {f.name: _to_json(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, tuple):
-        return [_to_json(item) for item in value]
-    return value
-
-
-def _from_json(annotation: Any, value: Any, where: str) -> Any:
-    """`value` as the type `annotation`; `where` is the path to it, for the error."""
-    origin, arguments = get_origin(annotation), get_args(annotation)
-    if is_dataclass(annotation):
-        return _dataclass_from_json(annotation, value, where)
-    if origin in (Union, UnionType):
-        return _from_json(_branch(arguments, value), value, where)
-    if origin is tuple and isinstance(value, (list, tuple)):
-        return tuple(_from_json(arguments[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if origin is Literal and value in arguments:
-        return value
-    if annotation is float and type(value) is int:
-        return float(value)
-    # bool is an int to isinstance, and true is no width
-    if isinstance(annotation, type) and type(value) is annotation:
-        return value
-    expected = " or ".join(map(repr, arguments)) if origin is Literal else getattr(annotation, "__name__", annotation)
-    raise ValueError(f"config value {where or '(root)'} is {value!r}, expected {expected}")
-
-
-def _branch(arguments: tuple[Any, ...], value: Any) -> Any:
-    """The member of a union that `value` is meant for."""
-    if value is None and type(None) in arguments:
-        return type(None)
-    if isinstance(value, (list, tuple)):
-        return next((a for a in arguments if get_origin(a) is tuple), arguments[0])
-    return arguments[0]
-
-
-def _dataclass_from_json(cls: Any, value: Any, where: str) -> Any:
-    if not isinstance(value, Mapping):
-        raise ValueError(f"config value {where or '(root)'} is {value!r}, expected an object")
-    annotations = get_type_hints(cls)
-    prefix = f"{where}." if where else ""
-    for key in value:
-        if key not in annotations:
-            raise ValueError(f"unknown config key {prefix}{key}; known keys are {', '.join(annotations)}")
-    return cls(**{key: _from_json(annotations[key], item, f"{prefix}{key}") for key, item in value.items()})
+        config: ModelConfig = from_json(ModelConfig, values)
+        return config
 
 
 _CLIP_L_SDXL = TextConfig(default_layer="penultimate", final_norm=False)
@@ -240,14 +221,39 @@ _SDXL_UNET = UNetConfig(
     channel_mult=(1, 2, 4), transformer_depth=(0, 2, 10), transformer_depth_middle=10, context_dim=2048,
     num_heads=None, head_dim=64, linear_projection=True, adm_channels=2816,
 )  # fmt: skip
+_REFINER_UNET = UNetConfig(
+    model_channels=384, transformer_depth=(0, 4, 4, 0), transformer_depth_middle=4, context_dim=1280,
+    num_heads=None, head_dim=64, linear_projection=True, adm_channels=2560,
+)  # fmt: skip
+_UPSCALER_UNET = UNetConfig(
+    in_channels=7, model_channels=256, channel_mult=(1, 2, 2, 4), transformer_depth=(0, 1, 1, 1), context_dim=1024,
+    linear_projection=True, num_classes=1000, cross_only=(True, True, True, False),
+)  # fmt: skip
+_SDXL_VAE = VAEConfig(scale_factor=0.13025)
 
 SD15 = ModelConfig()
 SD21_BASE = ModelConfig(family="sd2", unet=_SD2_UNET, texts=(_OPENCLIP_H,))
-SD21 = ModelConfig(family="sd2", unet=_SD2_UNET, texts=(_OPENCLIP_H,), prediction="v", native_size=768)
+SD21 = replace(SD21_BASE, prediction="v", native_size=768)
 SDXL = ModelConfig(
-    family="sdxl",
-    unet=_SDXL_UNET,
-    vae=VAEConfig(scale_factor=0.13025),
-    texts=(_CLIP_L_SDXL, _OPENCLIP_BIGG),
-    native_size=1024,
+    family="sdxl", unet=_SDXL_UNET, vae=_SDXL_VAE, texts=(_CLIP_L_SDXL, _OPENCLIP_BIGG), native_size=1024
 )
+SDXL_REFINER = ModelConfig(
+    family="sdxl_refiner", unet=_REFINER_UNET, vae=_SDXL_VAE, texts=(_OPENCLIP_BIGG,), native_size=1024
+)
+"""Told six numbers less one beside the text: original size, crop corner and an aesthetic score."""
+X4_UPSCALER = ModelConfig(
+    family="sd2_x4",
+    unet=_UPSCALER_UNET,
+    vae=VAEConfig(channel_mult=(1, 2, 4), scale_factor=0.08333),
+    texts=(_OPENCLIP_H,),
+    prediction="v",
+    schedule=ScheduleConfig(beta_start=0.0001, beta_end=0.02),
+    extra="upscale",
+)
+"""y is the timestep, up to 350, of the noise on the small picture, which is not encoded: 128 pixels make 512."""
+
+
+def with_extra(config: ModelConfig, extra: Extra) -> ModelConfig:
+    """The sibling of a model whose U-Net reads more than the latent: "inpaint", "edit" or "depth"."""
+    channels = config.unet.out_channels + EXTRA_CHANNELS[extra]
+    return replace(config, unet=replace(config.unet, in_channels=channels), extra=extra)

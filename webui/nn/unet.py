@@ -23,16 +23,23 @@ class Encoder(nn.Module):
         width, emb_channels = config.model_channels, emb_width(config)
         self.time_embed = embedding_mlp(width, emb_channels)
         if config.adm_channels is not None:
-            self.label_emb = nn.Sequential(embedding_mlp(config.adm_channels, emb_channels))
+            self.label_emb: nn.Module = nn.Sequential(embedding_mlp(config.adm_channels, emb_channels))
+        elif config.num_classes is not None:
+            self.label_emb = nn.Embedding(config.num_classes, emb_channels)
         self.input_blocks = nn.ModuleList(Block(*layers) for layers in encoder_table(config))
         self.middle_block = Block(*middle_table(config))
 
     def embed(self, timesteps: Tensor, y: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """The condition of every residual block: timesteps (b,), y (b adm) -> (b e)."""
-        if (y is None) != (self.config.adm_channels is None):
-            raise ValueError(f"y is {'missing' if y is None else 'given'}, adm_channels is {self.config.adm_channels}")
+        """The condition of every residual block: timesteps (b,), y (b adm) or classes (b,) -> (b e)."""
+        if (y is None) == self.config.takes_y:
+            raise ValueError(
+                f"y is {'missing' if y is None else 'given'}, adm_channels is {self.config.adm_channels}, "
+                f"num_classes is {self.config.num_classes}"
+            )
         emb: Tensor = self.time_embed(timestep_embedding(timesteps, self.config.model_channels, dtype))
-        return emb if y is None else emb + self.label_emb(y.to(dtype))
+        if y is None:
+            return emb
+        return emb + self.label_emb(y.long() if self.config.num_classes is not None else y.to(dtype))
 
 
 class UNet(Encoder):
@@ -57,10 +64,10 @@ class UNet(Encoder):
         controls: Controls | None = None,
         taps: Taps | None = None,
     ) -> Tensor:
-        """x: (b c h w), timesteps: (b,) 0..999, context: (b n d), y: (b adm) -> (b out h w).
+        """x: (b c h w), timesteps: (b,) 0..999, context: (b n d), y: (b adm), or classes (b,) -> (b out h w).
 
-        Raises ValueError when y is given to a model without a vector condition, or not given to one that has it,
-        and for taps on layers that the model does not have.
+        Raises ValueError when y is given to a model that takes none, or not given to one that does, and for taps on
+        layers that the model does not have.
         """
         controls = controls or Controls()
         if taps is not None:
@@ -139,13 +146,16 @@ def res_block(config: UNetConfig, channels: int, out_channels: int) -> ResBlock:
 
 def attention(config: UNetConfig, channels: int, level: int) -> list[SpatialTransformer]:
     """The transformer of a level: one, or none."""
-    return spatial_transformers(config, channels, config.transformer_depth[level])
+    cross_only = bool(config.cross_only) and config.cross_only[level]
+    return spatial_transformers(config, channels, config.transformer_depth[level], cross_only)
 
 
-def spatial_transformers(config: UNetConfig, channels: int, depth: int) -> list[SpatialTransformer]:
+def spatial_transformers(
+    config: UNetConfig, channels: int, depth: int, cross_only: bool = False
+) -> list[SpatialTransformer]:
     """A transformer of `depth` blocks; none for depth 0."""
     heads = config.heads(channels)
-    shape = (channels, config.context_dim, heads, depth, config.linear_projection, config.norm_groups)
+    shape = (channels, config.context_dim, heads, depth, config.linear_projection, config.norm_groups, cross_only)
     return [SpatialTransformer(*shape)] if depth else []
 
 
