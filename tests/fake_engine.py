@@ -22,8 +22,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from webui.checkpoints.detect import detect_config, read_sidecar
+from webui.checkpoints.header import read_header
 from webui.engine.interface import Answered, Mode, OnEvent
 from webui.images.given import read_given
+from webui.nn.config import ModelConfig
 from webui.schema.asks import Answer, Preprocess, What
 from webui.schema.errors import AtelierError, EngineDied, NotFound, NumericError
 from webui.schema.events import (
@@ -125,6 +128,10 @@ class FakeModels:
 
     def path(self, name: str) -> Path:
         return MODELS / self.find(name).file
+
+    def config(self, name: str) -> ModelConfig:
+        path = self.path(name)
+        return detect_config(read_header(path), read_sidecar(path))
 
     def sha256(self, name: str, cancelled: Callable[[], bool]) -> str | None:
         return self.find(name).sha256

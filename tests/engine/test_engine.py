@@ -279,7 +279,7 @@ def test_previews_of_a_model_without_factors_use_those_of_its_family(recorded: R
 
 @pytest.mark.parametrize("size", [(1024, 2), (2, 1024), (1, 1), (64, 64)])
 def test_a_preview_of_any_shape_is_a_jpeg(size: tuple[int, int]) -> None:
-    data, width, height = Previewer(None).draw([torch.zeros(4, size[1], size[0])])
+    data, width, height = Previewer(lambda: None).draw([torch.zeros(4, size[1], size[0])])
     assert Image.open(io.BytesIO(data)).size == (width, height)
     assert max(width, height) <= 2048
 

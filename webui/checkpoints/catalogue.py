@@ -15,6 +15,7 @@ from typing import Any
 from webui.checkpoints.detect import detect_config, read_sidecar
 from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
 from webui.checkpoints.header import PICKLES, Header, read_header
+from webui.nn.config import ModelConfig
 from webui.schema.errors import AtelierError, ModelError, NotFound
 from webui.schema.results import ModelInfo
 
@@ -76,6 +77,11 @@ class Catalogue:
                     known.info = known.info.model_copy(update={"sha256": digest})
             return digest
         return info.sha256
+
+    def config(self, name: str) -> ModelConfig:
+        """The architecture of a checkpoint, from its header. Raises NotFound, ModelError."""
+        path = self.path(name)
+        return detect_config(read_header(path), read_sidecar(path))
 
     def _entry(self, name: str) -> tuple[Path, ModelInfo]:
         entries = self._scan()

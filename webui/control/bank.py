@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
-from webui.checkpoints.control_catalogue import ControlCatalogue
+from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
 from webui.control.adapters import AdapterKind, Base, Hint, Map, Match
 from webui.control.geometry import CROP, Pixels, fit, mirrored_to
 from webui.control.maps import MapCache, Preprocessors, Source, blank, make_map, pixels_of
@@ -24,6 +24,7 @@ from webui.schema.control import CONTROL_RESIZE_MODES, NO_PREPROCESSOR, ControlU
 from webui.schema.errors import BadRequest, ModelError
 from webui.schema.images import ImageRef
 from webui.schema.requests import RESIZE_MODES, Img2Img, Inpaint, Request
+from webui.schema.resolve import hires_model
 
 Box = tuple[int, int, int, int]
 
@@ -67,6 +68,8 @@ class UnitBank:
         self._request = request
         self._tools = tools
         self._fitted_to: dict[tuple[int, Frame], Fitted] = {}
+        self._files: dict[str, ControlModel] = {}
+        tools.maps.make_room(len(self.units))
 
     @property
     def units(self) -> list[tuple[int, ControlUnit]]:
@@ -74,7 +77,8 @@ class UnitBank:
         return [(number, unit) for number, unit in enumerate(self._request.control, 1) if unit.enabled]
 
     def prepare(self, frame: Frame) -> Iterator[tuple[int, ControlUnit, Map]]:
-        """Make the map of every unit, one after another, then load the networks: the stage before sampling.
+        """Make the map of every unit, one after another, then load the networks: the stage before sampling. Those that
+        act in the hires pass of another checkpoint alone are loaded when it is there.
 
         frame: of the first pass. Yields number, unit and map, each as it is made.
 
@@ -84,8 +88,13 @@ class UnitBank:
         for number, unit in self.units:
             yield number, unit, self.map(unit, frame)
         for _, unit in self.units:
-            if not self._is_alone(unit):
+            if not self._is_alone(unit) and (in_pass(unit, hires=False) or not hires_model(self._request)):
                 self._load(unit)
+
+    def use(self, config: ModelConfig, base: Base) -> None:
+        """Another checkpoint draws from now on: nothing that is fitted to the one before is kept."""
+        self._tools = replace(self._tools, config=config, base=base)
+        self._fitted_to.clear()
 
     def map(self, unit: ControlUnit, frame: Frame) -> Map:
         """The map of a unit at its own size; made once. What follows from no picture is cropped after."""
@@ -130,11 +139,17 @@ class UnitBank:
         return unit.preprocessor == NO_PREPROCESSOR or self._tools.preprocessors.looks(unit.preprocessor)
 
     def _is_bgr(self, unit: ControlUnit) -> bool:
-        info = self._tools.catalogue.find(unit.model).info
+        info = self._file(unit).info
         return info is not None and info.bgr
 
+    def _file(self, unit: ControlUnit) -> ControlModel:
+        """The file of a unit, looked for once: that looks through folders."""
+        if unit.model not in self._files:
+            self._files[unit.model] = self._tools.catalogue.find(unit.model)
+        return self._files[unit.model]
+
     def _load(self, unit: ControlUnit) -> Loaded:
-        model = self._tools.catalogue.find(unit.model)
+        model = self._file(unit)
         if model.error and not model.unknown:
             raise ModelError(model.error)
         if model.info is not None:

@@ -9,11 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.control import IP_ADAPTER, UNION, UNION_TYPES, ControlInfo
 from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
-from webui.checkpoints.detect import detect_config, read_sidecar
-from webui.checkpoints.header import read_header
 from webui.control.policy import acts_in_some_step, union_type
 from webui.nn.config import ModelConfig
 from webui.schema.control import HR_OPTIONS, NO_PREPROCESSOR, ControlUnit
@@ -63,12 +60,6 @@ def check_units(request: Request, base: ModelConfig, known: Known, hires: ModelC
         if unit.enabled:
             notes += _checked(Case(number, unit, request, base, hires or base, known))
     return tuple(notes)
-
-
-def architecture(catalogue: Catalogue, name: str) -> ModelConfig:
-    """The architecture of a checkpoint, from its header. Raises NotFound, ModelError."""
-    path = catalogue.path(name)
-    return detect_config(read_header(path), read_sidecar(path))
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ from webui.pipeline.work import (
     Pass,
     Picture,
     StopSampling,
+    UseModel,
     Work,
 )
 
-ORDER = (EncodeText, EncodeImage, OpenPass, Denoise, EndSampling, DecodeLatent)
-"""Passes that lag behind are brought forward first, so that all of a batch sample and decode together."""
+ORDER = (EncodeText, EncodeImage, OpenPass, Denoise, EndSampling, DecodeLatent, UseModel)
+"""Passes that lag behind are brought forward first, so that all of a batch sample and decode together; the model is
+changed when nobody needs the present one any more."""
 
 Execute = Callable[[Sequence[Any]], Sequence[Any]]
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -12,8 +11,8 @@ import torch
 from webui.control.bank import UnitBank
 from webui.engine.control import Control, Stopped
 from webui.engine.delivery import Delivery
+from webui.engine.drawing import Drawing
 from webui.engine.drive import drive
-from webui.engine.executor import Executor, ignore
 from webui.engine.extensions import Extensions
 from webui.engine.guarding import Guarding
 from webui.engine.models import Models
@@ -24,9 +23,9 @@ from webui.engine.table import Execute, work_table
 from webui.engine.telling import Emit, Telling, Watch
 from webui.engine.tools import ModelTools
 from webui.engine.units import JobUnits, first_frame
-from webui.ext.contexts import JobData, ModelEvent
+from webui.ext.contexts import JobData
 from webui.ext.session import Session
-from webui.pipeline.work import ModelFacts
+from webui.pipeline.work import ModelFacts, UseModel
 from webui.schema.events import ExtensionTimes, Prepared
 from webui.schema.requests import Request
 
@@ -61,6 +60,7 @@ class Job:
         self._data = JobData(
             job_id, request, given, self.telling.note, lambda: control.interrupted, around.extensions.model_files
         )
+        self._drawing = Drawing(around.models, around.extensions, self.guard, self.telling)
         self._session: Session | None = None
         self._units: JobUnits | None = None
         self._tracker = Tracker(request)
@@ -106,31 +106,11 @@ class Job:
             told = Prepared(job_id=self.telling.job_id, request=self._request.model_dump(mode="json"))
             self.telling.event(told)
 
-    @contextlib.contextmanager
-    def _executor(self) -> Iterator[Executor]:
-        """The model's executor, loaded where it is not; its notes go to this job, and nowhere once the job is over."""
-        name = self._request.model
-        if not self._models.holds(name):
-            self.telling.stage(f"loading {name}")
-            listened = self._extensions.listens_to_models
-            if listened:
-                self.guard.arm()
-            self.telling.timed("load", lambda: self._models.executor(name))
-            self.guard.model_loaded()
-            if listened:
-                event = ModelEvent(name, self._models.executor(name).config.family)
-                self.telling.timed("model_changed", partial(self._extensions.model_changed, event))
-        executor = self._models.executor(name)
-        executor.note = self.telling.note
-        try:
-            yield executor
-        finally:
-            executor.note = ignore
-
-    def _begin_session(self, executor: Executor) -> None:
+    def _begin_session(self) -> None:
         """Maps and networks of the control units, and the tools of the extensions."""
         if self._session is None:
             return
+        executor = self._drawing.executor
         if any(unit.enabled for unit in self._request.control):
             pictures, telling = self._pictures.open, self.telling
             tools = self._extensions.control_tools(executor, pictures, telling.note, self._check_cancel)
@@ -138,7 +118,8 @@ class Job:
             self._units = JobUnits(UnitBank(self._request, tools), first, telling)
             telling.stage("control maps")
             self._units.prepare()
-        self._session.begin(ModelTools(executor, self._request.clip_skip), executor.config.prediction, self._units)
+        tools_now = ModelTools(lambda: self._drawing.executor, self._request.clip_skip)
+        self._session.begin(tools_now, self._units)
 
     def _check_cancel(self) -> None:
         if self._control.interrupted:
@@ -147,30 +128,44 @@ class Job:
     # the drawing
 
     def _draw(self) -> None:
-        with self._executor() as executor, torch.inference_mode():
-            self._begin_session(executor)
+        drawing, request = self._drawing, self._request
+        drawing.use(request.model)
+        with drawing.lent(), torch.inference_mode():
+            self._begin_session()
             delivery = Delivery(self._data, self._session, self.telling)
-            previewer = Previewer(self._models.preview_factors)
-            table = work_table(executor, self._session, delivery, self._tracker, previewer, self.telling)
-            for batch in range(self._request.n_iter):
+            previewer = Previewer(lambda: self._models.preview_factors)
+            work = work_table(lambda: drawing.executor, self._session, delivery, self._tracker, previewer, self.telling)
+            table = {**work, UseModel: self._change_model}
+            for batch in range(request.n_iter):
                 if self._control.interrupted:
                     return
-                self._run_batch(self._facts(executor), table, delivery, batch)
+                self._use(request.model)  # the hires pass of the batch before may have had another
+                self._run_batch(table, delivery, batch)
                 self._tell_notes()
 
-    def _facts(self, executor: Executor) -> Callable[[int], ModelFacts]:
+    def _use(self, name: str) -> None:
+        """Draw with this checkpoint from now on; the control units are fitted to it."""
+        if self._drawing.use(name) and self._units is not None:
+            self._units.use(self._drawing.executor.config, self._drawing.executor.base)
+
+    def _change_model(self, items: Sequence[UseModel]) -> list[ModelFacts]:
+        """Asked for by the hires pass. Who waits for a stopped job's picture need not wait for another model."""
+        if not self._control.stop_sampling:
+            self._use(items[0].name)
+        return [self._drawing.executor.facts] * len(items)
+
+    def _facts(self, index: int) -> ModelFacts:
         """What the pass of a picture is told: its number too, where somebody wants its scopes."""
         wanted = self._session is not None and self._session.wants_passes
-        return lambda index: replace(executor.facts, picture=index) if wanted else executor.facts
+        facts = self._drawing.executor.facts
+        return replace(facts, picture=index) if wanted else facts
 
-    def _run_batch(
-        self, facts: Callable[[int], ModelFacts], table: dict[type, Execute], delivery: Delivery, batch: int
-    ) -> None:
+    def _run_batch(self, table: dict[type, Execute], delivery: Delivery, batch: int) -> None:
         self._control.next_batch()
         self._tracker.begin(batch)
         size = self._request.batch_size
         indices = range(batch * size, (batch + 1) * size)
-        passes = [pass_of(self._request, facts(index), index, self._pictures) for index in indices]
+        passes = [pass_of(self._request, self._facts(index), index, self._pictures) for index in indices]
         for index, picture in zip(indices, drive(passes, table, self._control), strict=True):
             if picture is not None:
                 delivery.deliver(index, picture)

@@ -45,6 +45,11 @@ class Models:
             stamp = self._file_stamp(name)
             self._model = self._load(path)
             self._stamp, self._name, self._executor = stamp, name, Executor(self._model, self.placement)
+        return self.present
+
+    @property
+    def present(self) -> Executor:
+        """The executor of what is loaded, whatever became of its file. Only while something is."""
         assert self._executor is not None
         return self._executor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from PIL import Image
@@ -21,9 +21,9 @@ LONGEST_SIDE = 2048
 
 
 class Previewer:
-    """Draws at most one preview per interval."""
+    """Draws at most one preview per interval. factors: of the model that draws now, as `latent_to_rgb` takes them."""
 
-    def __init__(self, factors: Tensor | None) -> None:
+    def __init__(self, factors: Callable[[], Tensor | None]) -> None:
         self._factors = factors
         self._last = 0.0
 
@@ -33,8 +33,8 @@ class Previewer:
 
     def draw(self, latents: Sequence[Tensor]) -> tuple[bytes, int, int]:
         """Predicted clean latents (c h w) -> JPEG bytes, width, height; pictures of a batch stand side by side."""
-        self._last = time.monotonic()
-        rows = [latent_to_rgb(latent.float().cpu(), self._factors) for latent in latents[:SHOWN]]  # (3 h w) in 0..1
+        self._last, factors = time.monotonic(), self._factors()
+        rows = [latent_to_rgb(latent.float().cpu(), factors) for latent in latents[:SHOWN]]  # (3 h w) in 0..1
         image = enlarged(tensor_to_image(torch.cat(rows, dim=2)))
         data = io.BytesIO()
         image.save(data, "JPEG", quality=80)

@@ -19,19 +19,24 @@ STAGES = {"DecodeLatent": "decoding", "EncodeImage": "encoding the picture"}
 
 
 def work_table(
-    executor: Executor,
+    executor: Callable[[], Executor],
     session: Session | None,
     delivery: Delivery,
     tracker: Tracker,
     previewer: Previewer,
     telling: Telling,
 ) -> dict[type, Execute]:
-    """For each kind of work of a job, what does it."""
-    plain = executor.table
+    """For each kind of work of a job but the change of the model, what does it. executor: of the one that draws now."""
+    plain = {kind: forwarded(kind, executor) for kind in executor().table}
     if session is not None:
         plain |= hooked(session, delivery, plain[DecodeLatent])
     table = {kind: watched(kind.__name__, call, telling) for kind, call in plain.items()}
     return {**table, Denoise: shown(table[Denoise], tracker, previewer, telling)}
+
+
+def forwarded(kind: type, executor: Callable[[], Executor]) -> Execute:
+    """The work of a kind, by whichever model draws when it comes."""
+    return lambda items: executor().table[kind](items)
 
 
 def hooked(session: Session, delivery: Delivery, decode: Execute) -> dict[type, Execute]:

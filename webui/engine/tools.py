@@ -2,35 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from webui.diffusion.denoiser import Cond
 from webui.engine.executor import Executor
+from webui.nn.config import ModelConfig
+from webui.nn.unet import UNet
 from webui.pipeline.work import DecodeLatent, EncodeImage, EncodeText
 
 
 class ModelTools:
-    """`webui.ext.passes.Tools` of one job. clip_skip: the request's."""
+    """`webui.ext.passes.Tools` of one job. executor: of the model that draws now; clip_skip: the request's."""
 
-    def __init__(self, executor: Executor, clip_skip: int) -> None:
-        self.config = executor.config
-        self.device = executor.facts.device
-        self.unet = executor.unet
+    def __init__(self, executor: Callable[[], Executor], clip_skip: int) -> None:
         self._executor = executor
         self._clip_skip = clip_skip
 
+    @property
+    def config(self) -> ModelConfig:
+        return self._executor().config
+
+    @property
+    def device(self) -> torch.device:
+        return self._executor().facts.device
+
+    @property
+    def unet(self) -> UNet:
+        return self._executor().unet
+
     def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:
         """The conds of a prompt and its negative, of equal length."""
-        texts = self._executor.encode_text(EncodeText(prompt, negative_prompt, self._clip_skip, width, height))
+        texts = self._executor().encode_text(EncodeText(prompt, negative_prompt, self._clip_skip, width, height))
         return texts.cond, texts.uncond
 
     def encode_image(self, image: Tensor) -> Tensor:
         """(3 8h 8w) in -1..1 -> latent (c h w), the posterior's mean."""
         _, height, width = image.shape
-        noise = torch.zeros(self._executor.facts.latent_shape(width, height))
-        return self._executor.encode_image(EncodeImage(image, noise))
+        executor = self._executor()
+        noise = torch.zeros(executor.facts.latent_shape(width, height))
+        return executor.encode_image(EncodeImage(image, noise))
 
     def decode(self, latent: Tensor) -> Tensor:
         """(c h w) -> (3 8h 8w) in 0..1."""
-        return self._executor.decode(DecodeLatent(latent))
+        return self._executor().decode(DecodeLatent(latent))

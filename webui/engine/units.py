@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from webui.control.adapters import Base
 from webui.control.bank import Frame, UnitBank
 from webui.control.effect import Ratios
 from webui.control.units import PassUnits
 from webui.engine.telling import Telling
 from webui.ext.passes import PassInfo
 from webui.images.read import opaque
+from webui.nn.config import ModelConfig
 from webui.pipeline.inpaint import prepare
 from webui.pipeline.work import ModelFacts
 from webui.schema.events import MapReady, UnitReport
@@ -51,6 +53,10 @@ class JobUnits:
                 data=found.data if is_json(found.data) else None,
             )  # fmt: skip
             self._telling.event(event, np.ascontiguousarray(found.image).tobytes())
+
+    def use(self, config: ModelConfig, base: Base) -> None:
+        """Another checkpoint draws from now on."""
+        self._bank.use(config, base)
 
     def open(self, info: PassInfo) -> PassUnits:
         """The units made ready for one pass of one picture."""

@@ -60,9 +60,14 @@ class Start:
 class Tools(Protocol):
     """What a loaded model can do for a pass. unet: called with (x, timesteps, context, y, controls, taps)."""
 
-    config: ModelConfig
-    device: torch.device
-    unet: UNet
+    @property
+    def config(self) -> ModelConfig: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    @property
+    def unet(self) -> UNet: ...
 
     def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:
         """The conds of a prompt and its negative, of equal length."""

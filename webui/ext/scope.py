@@ -127,6 +127,7 @@ class Scope:
                 failures.append(error)
         for part in (self.controls, self.keys_values, self.blocks, self.inputs, self.attentions, self._patched):
             part.clear()
+        self.all_units, self.units = PassUnits([]), None  # networks may hold weights of a model that is to go
         return failures
 
     @property

@@ -9,7 +9,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from webui.control.units import PassUnits
-from webui.diffusion.denoiser import Guidance, Prediction
+from webui.diffusion.denoiser import Guidance
 from webui.ext.contexts import JobContext, JobData, PictureContext
 from webui.ext.host import Host
 from webui.ext.params import values_of
@@ -44,7 +44,6 @@ class Session:
         self._hooks = Hooks(host, self._table())
         self._units: UnitSource | None = None
         self._tools: Tools | None = None
-        self._prediction: Prediction = "epsilon"
         self._open: list[Scope] = []
         self._last: dict[int, Scope] = {}
         self._times = host.times()
@@ -82,9 +81,9 @@ class Session:
         for _ in self._hooks.each("prepare_job", self.jobs.__getitem__):
             pass
 
-    def begin(self, tools: Tools, prediction: Prediction, units: UnitSource | None = None) -> None:
+    def begin(self, tools: Tools, units: UnitSource | None = None) -> None:
         """The model and the units are there: passes may be opened."""
-        self._tools, self._prediction, self._units = tools, prediction, units
+        self._tools, self._units = tools, units
 
     def open(self, info: PassInfo, start: Start, guidance: Guidance) -> Scope | None:
         """The scope of a pass; None where nobody has anything to say in it."""
@@ -102,7 +101,7 @@ class Session:
         Raises:
             AtelierError: a hook, or the clean-up of an extension failed.
         """
-        end_step(scope, latent, self._prediction)
+        end_step(scope, latent, scope.tools.config.prediction)
 
         def context(owner: str, value: Tensor) -> Any:
             scope.start = Start(scope.start.noise, value)

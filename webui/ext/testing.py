@@ -147,7 +147,7 @@ def run_pass(
     try:
         with torch.inference_mode():
             session.prepare()
-            session.begin(model, "epsilon")
+            session.begin(model)
             return _sampled(session, model, request.seed, request.prompt, request.steps, (width, height))
     except Exception as fault:
         error = fault

@@ -89,6 +89,14 @@ class DecodeLatent:
 
 
 @dataclass(frozen=True)
+class UseModel:
+    """Wants the `ModelFacts` of another checkpoint, which does all work from now on. The passes of a batch go on
+    together once all of them have come to this point."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class OpenPass:
     """Wants the `Scope` of what is added to a sampling pass, or None; it may change start and guidance."""
 
@@ -126,7 +134,7 @@ class Denoise:
         return min((self.part + min(own, 1.0)) / self.parts, 1.0)
 
 
-Work = EncodeText | EncodeImage | DecodeLatent | OpenPass | Denoise | EndSampling
+Work = EncodeText | EncodeImage | DecodeLatent | UseModel | OpenPass | Denoise | EndSampling
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from webui.checkpoints.second import Checkpoints, usable, with_second
 from webui.runtime.hashes import Hashed
 from webui.runtime.inputs import Inputs
 from webui.runtime.steering import Steering
-from webui.schema.errors import BadRequest, ModelError
+from webui.schema.errors import BadRequest
 from webui.schema.requests import ImageRef, Img2Img, Request
 from webui.schema.resolve import default_model, resolve
 from webui.schema.results import ModelInfo
@@ -17,14 +18,11 @@ from webui.schema.results import ModelInfo
 MIN_SIDE = 16
 
 
-class Models(Hashed, Protocol):
+class Models(Hashed, Checkpoints, Protocol):
     """The checkpoints at hand (`webui.checkpoints.catalogue.Catalogue`)."""
 
     def list(self) -> Sequence[ModelInfo]:
         """All of them, also those that cannot be used."""
-
-    def find(self, name: str) -> ModelInfo:
-        """The one of this name. Raises NotFound."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +54,10 @@ def prepare(request: Request, models: Models, inputs: Inputs, wanted_model: str 
     """Check a request against the models and pictures at hand and fix what it leaves open.
 
     Raises:
-        NotFound: no such model or picture. ModelError: the model's file cannot be used. BadRequest: a size is wrong.
+        NotFound: no such model or picture. ModelError: a model's file cannot be used. BadRequest: a size is wrong, or
+            the upscaler of a hires pass cannot lead to its checkpoint.
     """
-    model = models.find(request.model or default_model(models.list(), wanted_model))
-    if model.error:
-        raise ModelError(f"The model {model.name} cannot be used: {model.error}", "Choose another one.")
+    model = usable(models, request.model or default_model(models.list(), wanted_model))
     sizes = [inputs.size(ref) for ref in request.image_refs]
     init_size = sizes[0] if isinstance(request, Img2Img) else None
     fixed = resolve(request, model=model.name, native_size=model.native_size, init_size=init_size)
@@ -69,4 +66,4 @@ def prepare(request: Request, models: Models, inputs: Inputs, wanted_model: str 
             f"The picture is only {init_size[0]}x{init_size[1]} pixels.",
             f"Use one of at least {MIN_SIDE} pixels a side, or set a width and height.",
         )
-    return fixed
+    return with_second(fixed, models)

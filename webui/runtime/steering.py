@@ -5,13 +5,10 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Protocol
 
 from webui.checkpoints.control import UNION, UNION_TYPES
 from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
-from webui.checkpoints.detect import detect_config, read_sidecar
-from webui.checkpoints.header import read_header
 from webui.control.validate import FAMILY_NAMES, Known, KnownPreprocessor, check_units
 from webui.ext.manifest import Manifest, PreprocessorSpec
 from webui.ext.needs import require_models
@@ -21,6 +18,7 @@ from webui.runtime.extensions import Extensions
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
 from webui.schema.errors import BadRequest
 from webui.schema.requests import Request
+from webui.schema.resolve import hires_model
 
 ALL = "All"
 OWN_ADAPTERS = "controlnet"
@@ -29,10 +27,10 @@ _WORDS = {"OpenPose": ("pose",), "NormalMap": ("normal",), "MLSD": ("mlsd", "lin
 
 
 class Checkpoints(Protocol):
-    """Where the file of a checkpoint lies."""
+    """What the files of checkpoints say."""
 
-    def path(self, name: str) -> Path:
-        """Raises NotFound."""
+    def config(self, name: str) -> ModelConfig:
+        """The architecture of one. Raises NotFound, ModelError."""
 
 
 class Steering:
@@ -51,7 +49,7 @@ class Steering:
             ModelError: the checkpoint cannot be read.
         """
         acting = any(unit.enabled for unit in request.control)
-        notes = check_units(request, self._architecture(request.model), self.known()) if acting else ()
+        notes = self._check_units(request) if acting else ()
         units = tuple(self._filled(unit) if unit.enabled else unit for unit in request.control)
         return request.model_copy(update={"control": units, "ext": self.extensions.check(request.ext)}), notes
 
@@ -102,9 +100,10 @@ class Steering:
             types[group] = _offer(own, [model for model in models if _belongs(model, group)])
         return types
 
-    def _architecture(self, name: str) -> ModelConfig:
-        path = self._checkpoints.path(name)
-        return detect_config(read_header(path), read_sidecar(path))
+    def _check_units(self, request: Request) -> tuple[str, ...]:
+        second = hires_model(request)
+        hires = self._checkpoints.config(second) if second else None
+        return check_units(request, self._checkpoints.config(request.model), self.known(), hires)
 
     def _known(self, spec: PreprocessorSpec) -> KnownPreprocessor:
         check = functools.partial(values_of, spec.params)

@@ -14,6 +14,10 @@ Group = Literal[
 ]
 
 
+Offers = Literal["models"]
+"""Choices that are not declared but found: the checkpoints of this server."""
+
+
 @dataclass(frozen=True)
 class Parameter:
     """What a face needs to know of one field of a request."""
@@ -30,6 +34,7 @@ class Parameter:
     choices: tuple[str, ...] | None
     infotext: str | None
     group: Group
+    offers: Offers | None = None
 
 
 def parameter(
@@ -41,10 +46,11 @@ def parameter(
     infotext: str | None = None,
     step: float | None = None,
     choices: tuple[str, ...] | None = None,
+    offers: Offers | None = None,
     **bounds: Any,
 ) -> Any:
     """A pydantic field that also carries its label, its slider step, its choices and its name in the PNG text."""
-    extra: dict[str, Any] = {"group": group, "infotext": infotext, "step": step, "choices": choices}
+    extra: dict[str, Any] = {"group": group, "infotext": infotext, "step": step, "choices": choices, "offers": offers}
     return Field(default, title=title, description=help, json_schema_extra=extra, **bounds)
 
 
@@ -75,6 +81,7 @@ def _describe(name: str, field: Any) -> Parameter:
         choices=extra["choices"],
         infotext=extra["infotext"],
         group=extra["group"],
+        offers=extra["offers"],
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -16,6 +17,8 @@ from webui.schema.names import SAMPLER_NAMES, SCHEDULE_NAMES, canonical_sampler,
 MAX_SEED = 2**32 - 1
 MAX_SIDE = 8192
 MAX_PIXELS = 16_777_216
+MAX_STEERING = 15_000_000
+"""Characters of JSON that control units and extensions may hold: some seventy of the longest poses."""
 RESIZE_MODES = ("Just resize", "Crop and resize", "Resize and fill")
 MASKED_CONTENTS = ("fill", "original", "latent noise", "latent nothing")
 INPAINT_AREAS = ("Whole picture", "Only masked")
@@ -139,6 +142,14 @@ class Generation(BaseModel):
             raise ValueError(f"{self.width}x{self.height} is over {MAX_PIXELS} pixels: make width or height smaller")
         return self
 
+    @model_validator(mode="after")
+    def _not_too_long(self) -> Self:
+        steering = {name for name in ("control", "ext") if getattr(self, name)}
+        length = _json_length(self, steering) if steering else 0
+        if length > MAX_STEERING:
+            raise ValueError(f"control units and extensions hold {length} characters; the limit is {MAX_STEERING}")
+        return self
+
     @property
     def image_refs(self) -> tuple[ImageRef, ...]:
         """The pictures this request needs; img2img's own come first."""
@@ -175,6 +186,10 @@ class Txt2Img(Generation):
     hr_steps: int = parameter(
         0, title="Hires steps", help="0 = as many as the first pass.", group="hires", infotext="Hires steps", step=1,
         ge=0, le=1000,
+    )  # fmt: skip
+    hr_model: str = parameter(
+        "", title="Hires checkpoint", help="Another checkpoint for the second pass; empty: the same.", group="hires",
+        infotext="Hires checkpoint", offers="models",
     )  # fmt: skip
     denoising_strength: float = parameter(
         0.7, title="Denoising strength", help="Hires pass: 0 keeps the enlarged picture, 1 draws it anew.",
@@ -296,6 +311,14 @@ def _describe_one(item: Any, model: type[BaseModel]) -> str:
     short = isinstance(given, (int, float)) or (isinstance(given, str) and len(given) < 60)
     seen = f" (got {given!r})" if short else ""
     return f"{label}: {message}{seen}" if label else message
+
+
+def _json_length(request: BaseModel, names: set[str]) -> int:
+    """How many characters the JSON text of some fields has. Raises ValueError for what JSON cannot hold."""
+    try:
+        return len(json.dumps(request.model_dump(mode="json", include=names), allow_nan=False))
+    except ValueError:
+        raise ValueError(f"{' or '.join(sorted(names))} holds a value that JSON cannot hold") from None
 
 
 def _one_of(what: str, name: str, known: tuple[str, ...]) -> str:

@@ -36,6 +36,22 @@ def resolve(request: Request, *, model: str, native_size: int, init_size: tuple[
     return request.model_copy(update=fixed)
 
 
+def hires_model(request: Request) -> str:
+    """The checkpoint of the hires pass where it is another than the first pass's; else empty."""
+    if not isinstance(request, Txt2Img) or not request.enable_hr or request.hr_model == request.model:
+        return ""
+    return request.hr_model
+
+
+def same_latents_needed(request: Txt2Img) -> BadRequest:
+    """Why a latent upscaler cannot lead from one checkpoint to another."""
+    return BadRequest(
+        f"Upscaler: {request.hr_upscaler!r} hands latents on, but those of {request.model} mean nothing to "
+        f"{request.hr_model}.",
+        "Choose an upscaler that works on the picture, such as Lanczos.",
+    )
+
+
 def default_model(models: Sequence[ModelInfo], wanted: str = "") -> str:
     """The name of the model that a request without one means.
 

@@ -1,0 +1,68 @@
+"""The checkpoint that draws the present pass of a job: of one at a time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+
+from webui.engine.executor import Executor, ignore
+from webui.engine.extensions import Extensions
+from webui.engine.guarding import Guarding
+from webui.engine.models import Models
+from webui.engine.telling import Telling
+from webui.ext.contexts import ModelEvent
+
+
+class Drawing:
+    """What a job draws with. Everybody asks for `executor` when there is work to do, and keeps nothing of it: the
+    checkpoint of a hires pass needs the room of the first one."""
+
+    def __init__(self, models: Models, extensions: Extensions, guard: Guarding, telling: Telling) -> None:
+        self._models = models
+        self._extensions = extensions
+        self._guard = guard
+        self._telling = telling
+        self._name = ""
+
+    @property
+    def executor(self) -> Executor:
+        """Of the checkpoint that draws now."""
+        return self._models.present
+
+    @contextlib.contextmanager
+    def lent(self) -> Iterator[None]:
+        """While the job draws; its notes go nowhere afterwards."""
+        try:
+            yield
+        finally:
+            if self._models.modules:
+                self.executor.note = ignore
+
+    def use(self, name: str) -> bool:
+        """Draw with this checkpoint from now on, loaded where it is not. Whether it is another than before."""
+        if name == self._name:
+            return False
+        if not self._models.holds(name):
+            self._load(name)
+        self._name = name
+        self.executor.note = self._telling.note
+        return True
+
+    def _load(self, name: str) -> None:
+        self._telling.stage(f"loading {name}")
+        listened = self._extensions.listens_to_models
+        if listened:
+            self._guard.arm()
+        self._telling.timed("load", partial(self._read, name))
+        self._guard.model_loaded()
+        if listened:
+            event = ModelEvent(name, self.executor.config.family)
+            self._telling.timed("model_changed", partial(self._extensions.model_changed, event))
+
+    def _read(self, name: str) -> None:
+        """Weights that are made in inference mode could not be changed outside of it."""
+        with torch.inference_mode(False):
+            self._models.executor(name)
