@@ -1,4 +1,4 @@
-"""Measures the control nets of Toybox on 100 held-out scenes each: `python -m models.toybox.evaluate_control`.
+"""Measures control nets of Toybox on 100 held-out scenes each: `python -m models.toybox.evaluate_control`.
 
 Each scene is rendered, its map and its prompt go to the model, and what is seen in the drawn picture is held against
 the scene. Beside it stands the same measure of pictures of the same prompt and seed without control, and that of the
@@ -7,9 +7,8 @@ rendered scene itself, passed through the autoencoder: what the measuring networ
 
 import argparse
 import logging
-import random
+import tempfile
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,20 +20,19 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor
 
-from extensions.canny.main import canny
 from models.toybox.config import PICTURE_SIZE, UNET_CONFIG, Runs
+from models.toybox.control_exam import Exam, Pixels, edges_of, exam, hints_of
 from models.toybox.data import HELD_OUT
 from models.toybox.estimators import depth_of, joints_of
-from models.toybox.evaluate import judged, prompts, scene_like
+from models.toybox.evaluate import judged
 from models.toybox.export import CHECKPOINT
-from models.toybox.hints import KINDS, THRESHOLDS, gray, nearness, places, skeletons
+from models.toybox.hints import KINDS, nearness, places
 from models.toybox.judges import Judges
 from models.toybox.lessons import autoencoded
-from models.toybox.render import Rendering, render
 from models.toybox.sample import Model, grid, load_model
-from models.toybox.train_control import FOLDER
+from models.toybox.train_control import FOLDER, export
 from models.toybox.train_judges import trained_judges
-from models.toybox.world import KEYPOINTS, Facts, PersonWords, Scene, full_caption, scene_of
+from models.toybox.world import KEYPOINTS, PersonWords, scene_of
 from webui.checkpoints.control import detect_control
 from webui.checkpoints.header import read_header
 from webui.control.adapters import Base
@@ -42,7 +40,6 @@ from webui.control.networks import load_controlnet
 from webui.nn.controlnet import ControlNet
 from webui.nn.taps import Controls
 
-Pixels = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 REACH = 2.0
 """How far apart two edges may be and still be the same, in pixels."""
@@ -53,54 +50,14 @@ MEAN_OF = 300
 """Scenes whose mean is the depth that is known without looking."""
 
 
-@dataclass(frozen=True)
-class Exam:
-    """n scenes, their prompts and renderings."""
-
-    facts: list[Facts]
-    scenes: list[Scene]
-    renderings: list[Rendering]
-
-    @property
-    def captions(self) -> list[str]:
-        """The prompts."""
-        return [full_caption(facts) for facts in self.facts]
-
-    @property
-    def pictures(self) -> Tensor:
-        """(n 3 h w) in -1..1."""
-        images = np.stack([rendering.image for rendering in self.renderings])
-        return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-    @property
-    def alone(self) -> list[int]:
-        """The scenes with one subject: Toybox seldom gives each of two its own colour, with control or without."""
-        return [index for index, facts in enumerate(self.facts) if len(facts.subjects) == 1]
-
-
-def exam(kind: str, count: int) -> Exam:
-    """Held-out scenes: 40 % of one object, 30 % of a person, 30 % of two objects; for poses people alone."""
-    told = prompts(count * (4 if kind == "pose" else 1), HELD_OUT + 2)
-    if kind == "pose":
-        told = [facts for facts in told if isinstance(facts.subjects[0], PersonWords)][:count]
-    rng = random.Random(HELD_OUT + 2)
-    scenes = [scene_like(facts, rng) for facts in told]
-    return Exam(told, scenes, [render(scene, PICTURE_SIZE) for scene in scenes])
-
-
-def hints_of(kind: str, questions: Exam) -> Pixels:
-    """The maps (n s s 3), as the preprocessors with their own settings make them of perfect pictures."""
-    if kind == "canny":
-        return np.stack([edges_of(rendering.image) for rendering in questions.renderings])
-    if kind == "depth":
-        return np.stack([gray(nearness(scene)) for scene in questions.scenes])
-    return np.stack([skeletons(scene) for scene in questions.scenes])
-
-
-def edges_of(image: Pixels) -> Pixels:
-    """Canny edges (s s 3) of a picture by the preprocessor's own thresholds."""
-    low, high = THRESHOLDS
-    return canny(image, low=low, high=high)
+def read_net(kind: str, folder: Path) -> ControlNet:
+    """The net of this kind in a folder of control nets, or the one that the folder of a run holds so far."""
+    checkpoint = Runs(folder).control(kind)
+    if not checkpoint.exists():
+        return load_net(folder / f"toybox-{kind}.safetensors")
+    with tempfile.TemporaryDirectory() as made:
+        export(kind, checkpoint, Path(made) / "run.safetensors")
+        return load_net(Path(made) / "run.safetensors")
 
 
 def load_net(path: Path) -> ControlNet:
@@ -222,6 +179,7 @@ def table(kind: str, columns: Sequence[Figures]) -> list[str]:
 def main() -> None:
     """Prints the table of the model card, as Markdown."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("nets", type=Path, nargs="?", default=FOLDER, help="folder of control nets, or of a run")
     parser.add_argument("--runs", type=Path, default=Runs().root, help="where the judges are kept")
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--count", type=int, default=100)
@@ -233,7 +191,7 @@ def main() -> None:
     for kind in options.kinds:
         questions = exam(kind, options.count)
         hints = hints_of(kind, questions)
-        steered = drawn(model, questions, load_net(FOLDER / f"toybox-{kind}.safetensors"), hints)
+        steered = drawn(model, questions, read_net(kind, options.nets), hints)
         columns = (steered, drawn(model, questions, None, hints), autoencoded(model.loaded.vae, questions.pictures))
         asked = measures(kind, Runs(options.runs), model)
         figures = [

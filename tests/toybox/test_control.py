@@ -1,21 +1,25 @@
 """The control nets that ship, and what measures them."""
 
 import random
+from shutil import copy
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 
-from models.toybox.evaluate_control import edges_of, exam, f1, joints_near
+from models.toybox.control_exam import edges_of, exam
+from models.toybox.evaluate_control import f1, joints_near, read_net
 from models.toybox.export import CHECKPOINT
 from models.toybox.hints import KINDS, edges, nearness, places, skeletons
 from models.toybox.render import render
-from models.toybox.train_control import FOLDER
+from models.toybox.train_control import CONTROL_CONFIG, FOLDER
 from models.toybox.world import Facts, PersonWords, ThingWords, build_scene
 from webui import ControlUnit, Pipeline, Txt2Img
 from webui.checkpoints.control import detect_control
 from webui.checkpoints.header import read_header
+from webui.nn.controlnet import ControlNet
 
 PERSON = Facts((PersonWords("red", "blue", "waving"),), None, "green", "blue")
 BALL = Facts((ThingWords("big", "red", "ball"),), None, "green", "blue")
@@ -98,6 +102,24 @@ def test_the_scenes_of_an_exam_are_those_of_its_prompts():
     questions = exam("pose", 5)
     assert [len(asked.people) for asked in questions.scenes] == [1] * 5
     assert all(caption.startswith("a person in a") for caption in questions.captions)
+
+
+# --- the nets ---
+
+
+def test_the_net_of_a_run_is_the_mean_of_its_weights_as_the_file_will_hold_it(tmp_path):
+    torch.manual_seed(0)
+    mean = {f"net.{name}": torch.randn(value.shape) for name, value in ControlNet(CONTROL_CONFIG).state_dict().items()}
+    torch.save({"ema": mean | {"reader.weight": torch.ones(1)}, "step": 5}, tmp_path / "control-pose.pt")
+    read = read_net("pose", tmp_path).state_dict()
+    assert {f"net.{name}" for name in read} == set(mean)
+    assert all(torch.equal(read[name.removeprefix("net.")], value.half().float()) for name, value in mean.items())
+
+
+def test_the_net_of_a_folder_of_control_nets_is_its_file(tmp_path):
+    copy(net("canny"), tmp_path)
+    copied, shipped = (read_net("canny", folder).state_dict() for folder in (tmp_path, FOLDER))
+    assert all(torch.equal(copied[name], value) for name, value in shipped.items())
 
 
 # --- the files ---
