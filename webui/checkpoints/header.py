@@ -61,6 +61,14 @@ class Header:
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{key} in the file's header is no JSON.", "The file was written wrongly.") from error
 
+    def object(self, key: str) -> dict[str, Any]:
+        """A JSON object of the metadata; empty where it is absent or something else."""
+        try:
+            value = self.json(key)
+        except ModelError:
+            return {}
+        return value if isinstance(value, dict) else {}
+
 
 def read_header(path: Path) -> Header:
     """The header of a file whose structure is sound: every tensor lies in the file, and nothing is missing.

@@ -95,7 +95,7 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torc
                 for text, layout in zip(texts, checked.layouts, strict=True)
             ),
             checked.tokenizers,
-            header_object(header, ABOUT_KEY),
+            header.object(ABOUT_KEY),
             _preview_factors(header),
         )
 
@@ -131,15 +131,6 @@ def fill_module(module: M, layout: Layout, header: Header, read: Callable[[str],
     state = {name: _taken(source, read).reshape(expected[name]) for name, source in sources.items()}
     module.requires_grad_(False).eval().load_state_dict(state, assign=True)
     return module
-
-
-def header_object(header: Header, key: str) -> dict[str, Any]:
-    """A JSON object of the metadata; empty where it is absent or something else."""
-    try:
-        value = header.json(key)
-    except ModelError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _build(config: ModelConfig) -> tuple[UNet, Autoencoder, tuple[TextEncoder, ...]]:
