@@ -12,9 +12,9 @@ from webui.images.controltext import OWN_CHUNK, control_labels, own_text, read_c
 from webui.images.infotext import parse, read_form, read_texts, texts_for
 from webui.images.pairs import read_pairs, write_pairs
 from webui.images.save import png_bytes
-from webui.schema.control import CONTROL_MODES, CONTROL_RESIZE_MODES, HR_OPTIONS, MAX_UNITS, ControlUnit
+from webui.schema.control import CONTROL_MODES, CONTROL_RESIZE_MODES, HR_OPTIONS, ControlUnit
 from webui.schema.fields import parameters
-from webui.schema.requests import ImageRef, Txt2Img
+from webui.schema.requests import MAX_STEERING, ImageRef, Txt2Img
 from webui.schema.results import ModelInfo
 
 MODEL = ModelInfo(name="v1-5", file="v1-5.safetensors", sha256="6ce01616" * 8)
@@ -60,11 +60,23 @@ def test_every_field_of_units_and_extensions_comes_back_from_the_saved_file(unit
 plain = st.text("abcxyz019_- ,:\"'\\äß", min_size=1, max_size=20)
 
 
-def test_ten_units_with_the_longest_poses_come_back():
+def test_as_many_units_with_the_longest_poses_as_a_request_may_hold_come_back():
     pose = '{"people":[' + ",".join(["0.25"] * 39_990) + "]}"
-    units = [ControlUnit(enabled=True, preprocessor="openpose_json", params={"pose": pose})] * MAX_UNITS
-    data = png_bytes(Image.new("RGB", (1, 1)), {"parameters": "a ball", OWN_CHUNK: own_text(units, {})})
-    assert [unit.params for unit in read_control({}, read_texts(data)[1], {}).units] == [{"pose": pose}] * MAX_UNITS
+    units = [ControlUnit(preprocessor="openpose_json", params={"pose": pose})] * (MAX_STEERING // (len(pose) + 1000))
+    request = Txt2Img(width=64, height=64, control=units)
+    data = png_bytes(Image.new("RGB", (1, 1)), texts_for(request, MODEL, 1, 2))
+    assert read_control({}, read_texts(data)[1], {}).units == tuple(units)
+
+
+def test_twelve_units_come_back_in_their_order_also_from_the_text_for_other_programs():
+    units = tuple(ControlUnit(preprocessor="canny", weight=number / 10, model=f"m{number}") for number in range(12))
+    texts = texts_for(Txt2Img(width=64, height=64, control=units), MODEL, 1, 2)
+    text, chunk = read_texts(png_bytes(Image.new("RGB", (1, 1)), texts))
+    assert [label for label in parse(text).fields if label.startswith("ControlNet")] == [
+        f"ControlNet {number}" for number in range(12)
+    ]
+    assert read_form(text, chunk).values["control"] == units
+    assert read_form(text).values["control"] == units
 
 
 @given(unit(), plain, plain.filter(lambda text: text != "None"), st.integers(0, 255), st.integers(0, 255))
@@ -144,6 +156,12 @@ def test_a_broken_unit_of_the_chunk_is_left_out_with_a_note():
 @given(st.text(max_size=60), st.text(max_size=60))
 def test_no_text_makes_the_reader_fail(text, chunk):
     read_control({"ControlNet 0": text, "ControlNet 3": chunk}, chunk, CANNY)
+
+
+def test_what_is_no_number_in_json_is_nothing():
+    assert read_control({}, '{"ext": {"a": {"b": NaN, "c": -Infinity, "d": 1}}}', {}).ext == {
+        "a": {"b": None, "c": None, "d": 1}
+    }
 
 
 def test_pictures_without_units_carry_no_second_text():

@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.runtime.conftest import House, finish, txt2img
 from tests.steered import SKETCH, allow, write_control_model, write_extension
+from webui.images.infotext import read_form, read_texts
 from webui.runtime.runtime import Runtime
 from webui.schema.asks import Preprocess, RouteCall
 from webui.schema.control import ControlUnit
@@ -52,6 +53,16 @@ def test_a_job_tells_what_each_unit_did_and_keeps_its_map(runtime: Runtime) -> N
     (kept,) = view.maps
     assert (kept.unit, kept.width, kept.height) == (1, 48, 32)
     assert runtime.inputs.size(ImageRef(sha256=kept.sha256)) == (48, 32)
+
+
+def test_a_job_of_twelve_units_is_taken_and_its_picture_tells_of_all(runtime: Runtime) -> None:
+    units = tuple(unit(runtime, weight=0.1 + number / 100) for number in range(12))
+    view = finish(runtime, runtime.jobs.submit(txt2img(control=units), "local"))
+    assert (view.state, len(view.units), len(view.maps)) == ("done", 12, 12)
+    text, chunk = read_texts(runtime.outputs.get(view.images[0].id, "local").read_bytes())
+    told = read_form(text, chunk).values["control"]
+    assert [one.weight for one in told] == [one.weight for one in units]
+    assert [one.image for one in told] == [one.image for one in units]
 
 
 def test_a_unit_without_effect_is_a_warning(runtime: Runtime) -> None:

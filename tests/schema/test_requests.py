@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from webui.schema.control import MAX_UNITS
 from webui.schema.errors import AtelierError, BadRequest, ModelError
 from webui.schema.events import Progress, parse_event
 from webui.schema.fields import parameters
-from webui.schema.requests import MAX_SEED, REQUESTS, ImageRef, Img2Img, Inpaint, Txt2Img, parse_request
+from webui.schema.requests import MAX_SEED, MAX_STEERING, REQUESTS, ImageRef, Img2Img, Inpaint, Txt2Img, parse_request
 from webui.schema.resolve import image_seeds, resolve
 
 REF = {"sha256": "a" * 64}
@@ -70,6 +71,21 @@ def test_an_image_is_named_by_its_hash_alone() -> None:
 def test_a_kind_nobody_knows_is_refused_with_the_known_ones() -> None:
     with pytest.raises(BadRequest, match="txt2img, img2img, inpaint"):
         parse_request({"kind": "txt2vid"})
+
+
+def test_many_control_units_are_taken_and_absurdly_many_refused() -> None:
+    assert len(parse_request({"kind": "txt2img", "control": [{"weight": 0.5}] * MAX_UNITS}).control) == MAX_UNITS
+    assert "at most 100" in refusal(control=[{}] * (MAX_UNITS + 1))
+
+
+@pytest.mark.parametrize("steering", ["control", "ext"])
+def test_steering_that_no_picture_could_carry_in_its_text_is_refused(steering: str) -> None:
+    def given(value: Any) -> dict[str, Any]:
+        values = {"text": value}
+        return {"control": [{"params": values}] * 2} if steering == "control" else {"ext": {"a": values, "b": values}}
+
+    assert f"the limit is {MAX_STEERING}" in refusal(**given("\u00e4" * (MAX_STEERING // 12)))  # six characters each
+    assert refusal(**given(b"\xff")) == f"{steering} holds a value that JSON cannot hold"
 
 
 def test_every_field_but_pictures_is_declared_for_the_faces() -> None:

@@ -63,11 +63,16 @@ class Made:
 
 
 class MapCache:
-    """Maps by all that they follow from. Kept from job to job."""
+    """Maps by all that they follow from. Kept from job to job: `limit` of them, and those of the last job's units."""
 
     def __init__(self, limit: int = KEPT_MAPS) -> None:
         self._made: OrderedDict[str, Made] = OrderedDict()
         self._limit = limit
+        self._units = 0
+
+    def make_room(self, units: int) -> None:
+        """A job of so many units begins: each map is made once, however many there are."""
+        self._units = units
 
     def get(self, key: str, seed: int) -> Map | None:
         """The map of this key, if it is there and was not drawn from another seed."""
@@ -80,7 +85,7 @@ class MapCache:
     def put(self, key: str, made: Made) -> None:
         self._made[key] = made
         self._made.move_to_end(key)
-        if len(self._made) > self._limit:
+        while len(self._made) > self._limit + self._units:
             self._made.popitem(last=False)
 
 

@@ -29,7 +29,10 @@ class Loaded:
 
 
 class Shelf:
-    """The control networks of one engine. Used by its worker thread alone."""
+    """The control networks of one engine. Used by its worker thread alone.
+
+    A job keeps all that it uses, however many; `limit` of them are kept for the next one.
+    """
 
     def __init__(self, device: torch.device, limit: int = KEPT_NETWORKS) -> None:
         self._device = device
@@ -51,12 +54,12 @@ class Shelf:
         if key not in self._loaded:
             self._loaded[key] = load_control(model, adapters, base, self._device)
         self._loaded.move_to_end(key)
-        while len(self._loaded) > self._limit:
-            self._loaded.popitem(last=False)
         return self._loaded[key]
 
     def rest(self) -> None:
-        """Every network off the device: the job is over, or needs its memory."""
+        """The job is over: the networks that were used last stay, off the device, and the others go."""
+        while len(self._loaded) > self._limit:
+            self._loaded.popitem(last=False)
         for loaded in self._loaded.values():
             for module in loaded.adapter.modules():
                 module.to("cpu")

@@ -84,8 +84,9 @@ def _numbers(params: Mapping[str, Any]) -> list[int | float]:
 
 
 def _parse(chunk: str) -> dict[str, Any] | None:
+    """The object in a chunk; what is no number in JSON (NaN, Infinity) is null, as it is in requests."""
     try:
-        told = json.loads(chunk)
+        told = json.loads(chunk, parse_constant=lambda _name: None)
     except (ValueError, RecursionError):
         return None
     return told if isinstance(told, dict) else None

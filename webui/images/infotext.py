@@ -43,7 +43,7 @@ ALWAYS = frozenset(
 """Written even when they are the default; other fields are left out then."""
 MAX_TEXT = 1_000_000
 MAX_OWN_TEXT = 16_000_000
-"""What is cut off is no JSON any more: ten units with the longest poses, and texts of extensions, must fit."""
+"""What is cut off is no JSON any more; a request holds at most `MAX_STEERING` of it."""
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _NEGATIVE = "Negative prompt:"

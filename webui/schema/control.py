@@ -17,7 +17,8 @@ BALANCED, PROMPT, CONTROL = CONTROL_MODES = (
 CONTROL_RESIZE_MODES = ("Just Resize", "Crop and Resize", "Resize and Fill")
 HR_OPTIONS = ("Both", "Low res only", "High res only")
 NO_PREPROCESSOR = "none"
-MAX_UNITS = 10
+MAX_UNITS = 100
+"""Of a request. No job needs so many: it keeps a request that was made to do harm from taking the server's time."""
 
 
 class ControlUnit(BaseModel):

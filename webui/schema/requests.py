@@ -316,7 +316,7 @@ def _describe_one(item: Any, model: type[BaseModel]) -> str:
 def _json_length(request: BaseModel, names: set[str]) -> int:
     """How many characters the JSON text of some fields has. Raises ValueError for what JSON cannot hold."""
     try:
-        return len(json.dumps(request.model_dump(mode="json", include=names), allow_nan=False))
+        return len(json.dumps(request.model_dump(mode="json", include=names)))
     except ValueError:
         raise ValueError(f"{' or '.join(sorted(names))} holds a value that JSON cannot hold") from None
 
