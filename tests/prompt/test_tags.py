@@ -48,7 +48,7 @@ def test_the_last_of_two_values_with_one_key_counts():
 @given(st.lists(st.sampled_from(["<", ">", ":", "=", "lora", "x", " ", "1", "<lora:", "\n"]), max_size=30).map("".join))
 def test_a_tag_that_is_written_again_is_read_as_the_same(text):
     rest, tags = split_tags(text)
-    assert len(rest) <= len(text)
+    assert split_tags(rest) == (rest, ())
     for tag in tags:
         assert split_tags(str(tag)) == ("", (tag,)) or not tag.name
 
@@ -56,5 +56,5 @@ def test_a_tag_that_is_written_again_is_read_as_the_same(text):
 @pytest.mark.parametrize("piece", ["<", ">", "<a:", "<a:b", "<a:>", "<a", ":", "<a:b>", "a"])
 def test_long_texts_are_split(piece):
     """Not timed; a step that is quadratic would take minutes here."""
-    split_tags(piece * (1_000_000 // len(piece)))
-    split_tags(piece * (1_000_000 // len(piece)) + ">")
+    split_tags(piece * (100_000 // len(piece)))
+    split_tags(piece * (100_000 // len(piece)) + ">")

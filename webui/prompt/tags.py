@@ -36,15 +36,19 @@ class ExtraNetwork:
 
 def split_tags(text: str) -> tuple[str, tuple[ExtraNetwork, ...]]:
     """A prompt without its tags, and the tags in their order. Nothing else is changed, as in A1111: `a, <lora:b>, c`
-    leaves both commas."""
+    leaves both commas. Tags that the removal of others makes are tags too."""
     tags: list[ExtraNetwork] = []
 
     def take(match: re.Match[str]) -> str:
         tags.append(_tag(match[1], match[2]))
         return ""
 
-    end = text.rfind(">") + 1
-    return _TAG.sub(take, text[:end]) + text[end:], tuple(tags)
+    found = -1
+    while found != len(tags):
+        found = len(tags)
+        end = text.rfind(">") + 1
+        text = _TAG.sub(take, text[:end]) + text[end:]
+    return text, tuple(tags)
 
 
 def _tag(kind: str, items: str) -> ExtraNetwork:
