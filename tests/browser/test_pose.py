@@ -55,7 +55,7 @@ def stick(image, *, ctx):
     pose = {"people": [{"pose_keypoints_2d": joints}], "canvas_width": width, "canvas_height": height}
     return ctx.preprocess("openpose_json", image, pose=json.dumps(pose))
 """
-NOSE, LEFT_WRIST, LEFT_EAR = 0, 7, 17
+NOSE, NECK, LEFT_WRIST, LEFT_EAR = 0, 1, 7, 17
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def write_net(models: Path) -> None:
     """A ControlNet for Toybox with random weights."""
-    config = detect_config(read_header(TOYBOX), {})
+    config = detect_config(read_header(TOYBOX))
     net = randomise(ControlNet(ControlNetConfig(config.unet, hint_widths=(4, 8, 12, 20))), seed=1)
     write(models / "ControlNet" / "tiny-pose.safetensors", net.state_dict(), config.unet, config.family)
 
@@ -312,6 +312,39 @@ def test_a_pose_is_exported_and_imported_as_a_file_and_pasted(window: Window, un
     expect(dialog.locator(".a-person")).to_have_count(1)
     use(dialog, unit)
     assert np.allclose(joints_of(pose_of(window))[:, :2] * 2, np.reshape(body, (18, 3))[:, :2], atol=2e-3)
+
+
+def test_a_file_that_is_read_when_the_editor_is_closed_changes_nothing(
+    window: Window, unit: Locator, tmp_path: Path
+) -> None:
+    (tmp_path / "pose.json").write_text('{"people": []}')
+    window.evaluate("() => { File.prototype.text = () => new Promise((done) => (window.read = () => done('{}'))); }")
+    dialog = edit(unit)
+    before = held(window)
+    dialog.get_by_label("Pose JSON").set_input_files(tmp_path / "pose.json")
+    window.page.keyboard.press("Escape")
+    expect(dialog).to_have_count(0)
+    dialog = edit(unit)
+    window.evaluate("() => window.read()")
+    expect(dialog.locator(".a-person")).to_have_count(1)
+    expect(dialog.locator(".a-pose-note")).to_have_text("")
+    window.page.keyboard.press("Escape")
+    window.evaluate("() => window.read()")
+    assert held(window) == before
+
+
+def test_the_board_of_the_editor_is_zoomed_and_its_joints_are_dragged_there_too(window: Window, unit: Locator) -> None:
+    use(edit(unit), unit)
+    before = joints_of(pose_of(window))
+    dialog = edit(unit)
+    whole = scale(dialog)
+    press(dialog, "Zoom in")
+    ratio = scale(dialog)
+    assert ratio == pytest.approx(whole / 1.2, rel=0.01)
+    drag(joint(dialog, NECK), 20, -10)
+    use(dialog, unit)
+    moved = joints_of(pose_of(window))[NECK, :2] - before[NECK, :2]
+    assert np.abs(moved - np.array([20, -10]) * ratio).max() < 2.5 * ratio
 
 
 def paste(window: Window, text: str) -> None:

@@ -1,11 +1,11 @@
 // A canvas to paint on: a mask over a picture, strokes on a map, or a drawing from nothing.
 atelier.paint = (() => {
   const { el } = atelier;
+  const { button, zooming } = atelier.dialog;
   const LARGEST = 2048;
   const KEPT = 30; // strokes that can be taken back
   const MASK = "#8a6cff";
-  let box = null; // the dialog that is open
-  let opening = false; // it is open, or its picture is being loaded
+  let opening = false; // a canvas is open, or its picture is being loaded
 
   /** title; picture: address of what is painted on, or "" for a drawing from nothing; size: of that; mask: paint a mask
    *  over the picture (what comes back is white where it is painted, on black); layer: a mask to begin with; colours: a
@@ -82,45 +82,32 @@ atelier.paint = (() => {
   }
 
   function show({ title, below, canvas, context, mask, colours, resolve }) {
-    const state = { size: Math.max(4, Math.round(Math.min(canvas.width, canvas.height) / 24)), colour: mask ? (colours[0] ?? MASK) : "#ffffff", erase: false, past: [], future: [], zoom: 1 };
+    const state = { size: Math.max(4, Math.round(Math.min(canvas.width, canvas.height) / 24)), colour: mask ? (colours[0] ?? MASK) : "#ffffff", erase: false, past: [], future: [] };
     const board = el("div", { class: `a-board${mask ? " a-board-mask" : ""}` }, canvas);
-    board.style.aspectRatio = `${canvas.width} / ${canvas.height}`;
     if (mask && below) board.prepend(el("img", { src: below.src, alt: "" }));
     const ring = board.appendChild(el("i", { class: "a-ring" }));
-    const scroll = el("div", { class: "a-board-scroll" }, board);
-    const close = (blob) => {
-      box.remove();
-      box = null;
-      resolve(blob);
-    };
-    const done = () => (mask ? flattened(canvas, colours.length > 0) : canvas).toBlob(close, "image/png");
-    const bar = tools({ state, context, mask, offered: colours, board, scroll });
-    const foot = el("div", { class: "a-paint-foot" }, el("span", { class: "a-soft" }, "[ ] size · X erase · Ctrl+Z undo · wheel zoom"), el("button", { type: "button", class: "a-chip", onclick: () => close(null) }, "Cancel"), el("button", { type: "button", class: "a-chip a-strong", onclick: done }, "Use it"));
-    box = el("div", { class: "a-paint a-html", role: "dialog", "aria-modal": "true", "aria-label": title, tabindex: "-1" }, el("div", { class: "a-paint-frame" }, el("div", { class: "a-paint-head" }, el("strong", {}, title), bar.element), scroll, foot));
-    box.addEventListener("keydown", (event) => keys(event, bar, close));
-    document.body.append(box);
-    bar.zoom(1);
+    const { scroll, zoom } = zooming(board, [canvas.width, canvas.height]);
+    const bar = tools({ state, context, mask, offered: colours });
+    const { element } = atelier.dialog.open({
+      title, head: [bar.element], body: scroll, hint: "[ ] size · X erase · Ctrl+Z undo · wheel zoom",
+      steps: bar, pressed: (event) => keys(event, bar),
+      use: (close) => (mask ? flattened(canvas, colours.length > 0) : canvas).toBlob(close, "image/png"),
+      resolve,
+    });
+    zoom(1);
     strokes({ board, canvas, context, state, ring, keep: bar.keep });
-    scroll.addEventListener("wheel", (event) => {
-      event.preventDefault();
-      bar.zoom(state.zoom * (event.deltaY < 0 ? 1.2 : 1 / 1.2));
-    }, { passive: false });
-    box.focus();
+    element.focus();
   }
 
-  function keys(event, bar, close) {
-    const control = event.ctrlKey || event.metaKey;
-    if (event.key === "Escape") close(null);
-    else if (control && event.key.toLowerCase() === "z") bar[event.shiftKey ? "redo" : "undo"]();
-    else if (control && event.key.toLowerCase() === "y") bar.redo();
-    else if (event.key === "[" || event.key === "]") bar.resize(event.key === "]" ? 1.25 : 0.8);
-    else if (event.key.toLowerCase() === "x") bar.toggle();
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
+  /** Whether a key was for the brush. */
+  function keys({ key }, bar) {
+    if (key === "[" || key === "]") bar.resize(key === "]" ? 1.25 : 0.8);
+    else if (key.toLowerCase() === "x") bar.toggle();
+    else return false;
+    return true;
   }
 
-  function tools({ state, context, mask, offered, board, scroll }) {
+  function tools({ state, context, mask, offered }) {
     const { canvas } = context;
     const shot = () => context.getImageData(0, 0, canvas.width, canvas.height);
     const keep = () => {
@@ -150,7 +137,6 @@ atelier.paint = (() => {
     size.addEventListener("input", () => (state.size = Number(size.value)));
     const colours = (mask ? offered : ["#ffffff", "#000000"]).map(swatch);
     const free = mask ? null : el("input", { type: "color", class: "a-swatch", value: "#ff0000", title: "Another colour", oninput: (event) => pick(event.target.value, event.target) });
-    const button = (text, act, title) => el("button", { type: "button", class: "a-chip", title, onclick: act }, text);
     const eraser = button("Erase", () => toggle(), "Take paint away (X)");
 
     function swatch(colour) {
@@ -173,26 +159,17 @@ atelier.paint = (() => {
       eraser.classList.toggle("a-strong", state.erase);
     }
 
-    function zoom(factor) {
-      state.zoom = Math.min(8, Math.max(1, factor));
-      const room = Math.min(scroll.clientWidth / canvas.width, scroll.clientHeight / canvas.height) * canvas.width;
-      board.style.width = `${Math.max(40, room * state.zoom)}px`;
-    }
-
     const undo = step("past", "future");
     const redo = step("future", "past");
     const resize = (factor) => (size.value = state.size = Math.min(most, Math.max(1, Math.round(state.size * factor))));
     const element = el("div", { class: "a-paint-tools" }, ...colours, free, mask && eraser, el("label", { class: "a-paint-size" }, "Size", size), button("Undo", undo, "Ctrl+Z"), button("Redo", redo, "Ctrl+Y"), offered.length ? null : button("Invert", invert), button("Clear", clear));
-    return { element, keep, undo, redo, resize, toggle, zoom };
+    return { element, keep, undo, redo, resize, toggle };
   }
 
   /** Pointer, pen or finger draws; the ring shows how large the brush is. */
   function strokes({ board, canvas, context, state, ring, keep }) {
     let last = null;
-    const point = (event) => {
-      const frame = board.getBoundingClientRect();
-      return [((event.clientX - frame.left) / frame.width) * canvas.width, ((event.clientY - frame.top) / frame.height) * canvas.height];
-    };
+    const point = (event) => atelier.dialog.point(event, board, [canvas.width, canvas.height]);
     const line = (from, to) => {
       context.globalCompositeOperation = state.erase ? "destination-out" : "source-over";
       Object.assign(context, { strokeStyle: state.colour, lineWidth: state.size * 2, lineCap: "round", lineJoin: "round" });
@@ -227,5 +204,5 @@ atelier.paint = (() => {
     for (const kind of ["pointerup", "pointercancel"]) board.addEventListener(kind, () => (last = null));
   }
 
-  return { open, isOpen: () => box !== null };
+  return { open };
 })();

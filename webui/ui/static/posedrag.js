@@ -50,10 +50,7 @@ atelier.poseDrag = (() => {
   function wire(svg, scroll, editor) {
     let held = null; // {what, from, person as it was, moving}
     let last = { at: -TWICE }; // the last press that did not move
-    const point = (event) => {
-      const frame = svg.getBoundingClientRect();
-      return [((event.clientX - frame.left) / frame.width) * editor.size[0], ((event.clientY - frame.top) / frame.height) * editor.size[1]];
-    };
+    const point = (event) => atelier.dialog.point(event, svg, editor.size);
     const meant = (event) => under(editor.people(), editor.chosen(), point(event), editor.unit() * (event.pointerType === "touch" ? TOUCH : 1));
 
     svg.addEventListener("pointerdown", (event) => {

@@ -68,7 +68,7 @@ atelier.prompt = (() => {
   const press = (name) => document.getElementById(`${atelier.tabs.current()}-${name}`)?.click();
 
   function onKey(event) {
-    if (atelier.paint.isOpen() || atelier.poseEdit.isOpen()) return; // a dialog has the keys
+    if (atelier.dialog.isOpen()) return; // it has the keys
     const control = event.ctrlKey || event.metaKey;
     if (control && event.key === "Enter") press("generate");
     else if (event.altKey && event.key === "Enter") atelier.jobs.skip();
