@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Locator, expect
@@ -200,6 +202,26 @@ def test_a_region_is_painted_over_the_picture_and_escape_changes_nothing(
     assert held(window, server, "region_mask").tobytes() == mask.tobytes()
 
 
+def test_a_zoomed_canvas_is_painted_where_the_pointer_is(window: Window, server: Server) -> None:
+    window.number("width", 96)
+    window.number("height", 64)
+    unit = panel(window)
+    press(unit, "Draw")
+    board = window.page.locator(".a-paint .a-board")
+    whole = board.bounding_box()
+    assert whole is not None
+    window.page.mouse.move(whole["x"] + whole["width"] / 2, whole["y"] + whole["height"] / 2)
+    window.page.mouse.wheel(0, -100)
+    wider = "was => document.querySelector('.a-paint .a-board').offsetWidth > was * 1.19"
+    window.page.wait_for_function(wider, arg=whole["width"])
+    paint_across(window)
+    expect(unit.get_by_alt_text("Picture")).to_be_visible()
+    rows, columns = np.asarray(held(window, server, "image")).nonzero()
+    expected = (24 - 4, 32 - 4, 72 + 4, 32 + 4)  # 4: the brush's radius
+    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    assert np.abs(np.subtract(box, expected)).max() <= 2
+
+
 def test_img2img_gives_its_own_picture_to_a_unit_without_one(window: Window, server: Server, picture: Path) -> None:
     window.tab("img2img")
     window.page.set_input_files("#img2img-image input[type=file]", picture)
@@ -212,6 +234,22 @@ def test_img2img_gives_its_own_picture_to_a_unit_without_one(window: Window, ser
     window.generate("img2img")
     window.made()
     assert server.jobs()[0]["request"]["control"][0]["image"] is None
+
+
+def test_the_model_files_of_a_preprocessor_that_is_used_are_asked_for_too(window: Window) -> None:
+    unit = panel(window)
+    press(unit, "NormalMap")
+    select = unit.locator(".a-knob[data-id=preprocessor] select")
+    select.select_option("normal_midas")
+    wanted = unit.locator(".a-wanted")
+    expect(wanted).to_have_text(re.compile("Model file not here yet: dpt_hybrid_midas, 490 MB.*Fetch"))
+    expect(select.locator("option[value=normal_midas]")).to_have_text(re.compile("⚠$"))
+    select.select_option("normal_depth")
+    expect(wanted).to_contain_text("depth_anything_v2_small")
+    unit.locator(".a-knob[data-id=estimator] select").select_option("depth_zoe")
+    expect(wanted).to_contain_text("zoedepth_nyu_kitti")
+    press(unit, "Canny")
+    expect(wanted).to_have_count(0)
 
 
 def test_a_dropped_picture_brings_its_units_back(window: Window, server: Server, picture: Path, tmp_path: Path) -> None:

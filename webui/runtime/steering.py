@@ -131,7 +131,7 @@ def describe_model(model: ControlModel) -> dict[str, Any]:
 
 def describe_preprocessor(manifest: Manifest, spec: PreprocessorSpec) -> dict[str, Any]:
     """A preprocessor as lists show it."""
-    named = {"id", "label", "group", "kind", "resolution", "params", "help", "alone", "picture", "family"}
+    named = {"id", "label", "group", "kind", "resolution", "params", "help", "alone", "picture", "family", "uses"}
     told = spec.model_dump(mode="json", include=named)
     return told | {"extension": manifest.id, "models": list(spec.models)}
 

@@ -153,8 +153,9 @@ atelier.unit = (() => {
     const { unit, about } = given;
     const among = chosenType(given).preprocessors;
     const groups = { "": [[NONE, "none"]] };
+    const warned = ({ id }) => (atelier.needs.missing(about, id, id === unit.preprocessor ? unit.params : {}).length ? " ⚠" : "");
     for (const item of about.preprocessors) {
-      if (among.includes(item.id) || item.id === unit.preprocessor) (groups[item.group] ??= []).push([item.id, item.label + (item.missing.length ? " ⚠" : "")]);
+      if (among.includes(item.id) || item.id === unit.preprocessor) (groups[item.group] ??= []).push([item.id, item.label + warned(item)]);
     }
     const change = (id) => {
       given.set(taking(given, id));
@@ -196,11 +197,14 @@ atelier.unit = (() => {
     const { unit, about } = given;
     const made = about.preprocessors.find((item) => item.id === unit.preprocessor);
     if (!made) return null;
-    const change = (param) => (value) => given.set({ params: { ...unit.params, [param.id]: value } });
+    const change = (param) => (value) => {
+      given.set({ params: { ...unit.params, [param.id]: value } });
+      if (made.uses.includes(param.id)) given.redraw(); // it names a preprocessor, which may need other files
+    };
     const own = made.params.map((param) => knob(param, unit.params[param.id], change(param)));
     const resolution = made.resolution === false || unit.pixel_perfect ? null : plain("resolution");
-    const needs = made.missing.length ? atelier.extensions.wanted(made.extension, made.missing, given.reload) : null;
-    return own.length || resolution || needs ? row("a-own-params", resolution, ...own, needs) : null;
+    const needs = atelier.needs.boxes(given);
+    return own.length || resolution || needs.length ? row("a-own-params", resolution, ...own, ...needs) : null;
   }
 
   function more(given, row, plain) {

@@ -4,6 +4,7 @@ atelier.unitPose = (() => {
   const KIND = "pose";
   const painter = (about) => about.preprocessors.find((item) => item.kind === KIND && item.params.some((param) => param.id === "pose" && param.type === "text"));
   const chosen = ({ unit, about }) => about.preprocessors.find((item) => item.id === unit.preprocessor);
+  const needs = ({ unit, about }) => atelier.needs.missing(about, unit.preprocessor, unit.params);
 
   /** Whether the map of a unit is a pose, or shall be one. */
   const offered = (given) => chosen(given)?.kind === KIND || (!chosen(given) && given.unit.type === painter(given.about)?.group);
@@ -18,7 +19,7 @@ atelier.unitPose = (() => {
     const picture = unit.image || (await given.own());
     const text = unit.preprocessor === draws.id ? unit.params.pose ?? "" : await detected(given, picture, look);
     if (text == null) return;
-    const note = picture && !text ? told(chosen(given), draws) : "";
+    const note = picture && !text ? told(given, draws) : "";
     const size = await canvas(given, picture);
     const pose = await atelier.poseEdit.open({ text, size, picture: picture && atelier.zones.url(picture), note });
     if (pose == null) return;
@@ -27,15 +28,15 @@ atelier.unitPose = (() => {
   }
 
   /** Why there is nobody to begin with. */
-  function told(made, draws) {
-    if (!made || made === draws) return "";
-    return `${made.missing.length ? "The model files that find people are missing" : "Nobody was found"}: pose this figure by hand.`;
+  function told(given, draws) {
+    if (!chosen(given) || chosen(given) === draws) return "";
+    return `${needs(given).length ? "The model files that find people are missing" : "Nobody was found"}: pose this figure by hand.`;
   }
 
   /** The pose that the unit's preprocessor finds; "" where it cannot look, null where it failed (which was told). */
   async function detected(given, picture, look) {
     const { unit } = given;
-    if (!picture || chosen(given)?.missing.length !== 0) return "";
+    if (!picture || !chosen(given) || needs(given).length) return "";
     if (!unit.map?.pose) await look();
     return unit.map ? unit.map.pose || "" : null;
   }
