@@ -120,7 +120,7 @@ def test_what_is_clear_is_not_noted(text):
 @pytest.mark.parametrize(
     ("text", "steps", "hires", "words"),
     [
-        ("[blurry:1.3]", 20, 0, "after 130 % of the steps, so never in this picture; for attention write (blurry:1.3)."),
+        ("[blurry:1.3]", 20, 0, "130 % of the steps, so never in this picture; for attention write (blurry:1.3)."),
         ("[a:b:1.0]", 20, 0, "after 100 % of the steps"),
         ("[a:b:20]", 20, 0, "after step 20"),
         ("[a:b:2.0]", 20, 10, "after 200 % of the steps"),
