@@ -14,6 +14,7 @@ FLOORS = (
     ("nn", "diffusion", "images"),
     ("prompt",),  # words become the numbers that nn's encoders give and diffusion's denoiser takes
     ("checkpoints",),
+    ("networks",),
     ("control",),
     ("ext",),
     ("pipeline",),
@@ -32,7 +33,7 @@ EXT_WITHOUT_TORCH = {
 }  # fmt: skip
 # Parts that may import a library; every other library but these is free for all.
 HOMES = {
-    "torch": {"nn", "diffusion", "prompt", "checkpoints", "control", "ext", "pipeline", "engine"},
+    "torch": {"nn", "diffusion", "prompt", "checkpoints", "networks", "control", "ext", "pipeline", "engine"},
     "gradio": {"ui", "server"},
     "fastapi": {"api", "server"},
     "starlette": {"api", "server"},

@@ -1,0 +1,33 @@
+"""Network files on disk: what stands beside one, and the name it goes by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from webui.networks.peft import CONFIG_FILE
+
+FOLDER_STEMS = ("adapter_model", "pytorch_lora_weights")
+"""Files that peft and diffusers always name alike: they go by their folder's name."""
+
+
+def beside(path: Path) -> Mapping[str, Any]:
+    """The JSON object of the file's name (A1111's), and peft's settings where the file is peft's; empty without."""
+    own = _json_object(path.with_suffix(".json"))
+    return {**own, **_json_object(path.parent / CONFIG_FILE)} if path.stem == FOLDER_STEMS[0] else own
+
+
+def name_of(path: Path, root: Path) -> str:
+    """The path below the folder `root`, without the ending."""
+    named = path.parent if path.stem in FOLDER_STEMS and path.parent != root else path.with_suffix("")
+    return named.relative_to(root).as_posix()
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
