@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -25,6 +26,7 @@ def test_types_models_and_preprocessors_are_listed(one: TestClient):
     (made,) = one.get("/api/v1/control/preprocessors").json()["preprocessors"]
     assert (made["id"], made["extension"], made["kind"], made["resolution"]) == ("lines", "sketch", "edges", 512)
     assert [param["id"] for param in made["params"]] == ["low", "high", "thick"]
+    assert (made["uses"], made["missing"]) == ([], [])
     everything = one.get("/api/v1/control").json()
     assert set(everything) == {"fields", "max_units", "types", "models", "preprocessors"}
     fields = {field["id"]: field for field in everything["fields"]}
@@ -91,9 +93,54 @@ def test_units_and_extensions_come_back_from_the_picture(one: TestClient, runtim
     assert told["fields"]["control"] == view["request"]["control"]
     assert told["fields"]["ext"] == view["request"]["ext"]
     assert told["notes"] == []
+
+
+def test_values_of_an_extension_that_is_off_go_on_in_new_pictures_and_count_again_when_it_is_on(
+    one: TestClient, runtime: Runtime
+):
+    first = finish(one, submit(one, ext={"sketch": {"ink": "blue"}}))
+    values = first["request"]["ext"]
     runtime.extensions.disable("sketch")
-    (note,) = one.post("/api/v1/png-info", content=saved).json()["notes"]
-    assert note == "The extension 'sketch', which took part, is not there or switched off."
+    told = read_picture(one, first)
+    assert (told["fields"]["ext"], told["fields"]["absent_ext"]) == ({}, values)
+    assert told["notes"] == [
+        "The extension 'sketch' is not there or switched off: its values are kept, without effect."
+    ]
+    second = finish(one, submit(one, **taken(told)))
+    assert (second["request"]["ext"], second["request"]["absent_ext"]) == ({}, values)
+    again = read_picture(one, second)["fields"]
+    assert (again["ext"], again["absent_ext"]) == ({}, values)
+    runtime.extensions.enable("sketch", allow=True)
+    told = read_picture(one, second)
+    assert (told["fields"]["ext"], told["fields"]["absent_ext"], told["notes"]) == (values, {}, [])
+    third = finish(one, submit(one, **taken(told)))
+    assert (third["request"]["ext"], third["request"]["absent_ext"]) == (values, {})
+
+
+def test_values_of_an_extension_that_does_not_run_stay_refused_where_they_are_to_act(one: TestClient):
+    values = {"away": {"colour": "red"}}
+    answer = one.post("/api/v1/jobs", json={"kind": "txt2img", "ext": values})
+    assert "There is no extension 'away'" in problem(answer, 422)["message"]
+    view = finish(one, submit(one, absent_ext=values))
+    assert (view["state"], view["request"]["absent_ext"]) == ("done", values)
+
+
+def test_values_of_an_extension_that_runs_but_is_named_as_absent_are_written_back_as_they_are(one: TestClient):
+    view = finish(one, submit(one, absent_ext={"sketch": {"strength": 99}}))
+    assert (view["state"], view["request"]["ext"]) == ("done", {})
+    told = read_picture(one, view)["fields"]
+    assert (told["ext"], told["absent_ext"]) == ({"sketch": {"strength": 99}}, {})
+
+
+def read_picture(one: TestClient, view: dict[str, Any]) -> dict[str, Any]:
+    """What /png-info tells of the first picture of a job."""
+    saved = one.get(f"/api/v1/images/{view['images'][0]['id']}.png").content
+    return one.post("/api/v1/png-info", content=saved).json()
+
+
+def taken(told: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a picture's text as those of a request."""
+    return {name: told["fields"][name] for name in ("prompt", "seed", "control", "ext", "absent_ext")}
 
 
 def test_a_unit_that_cannot_act_refuses_the_job(one: TestClient):

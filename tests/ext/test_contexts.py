@@ -11,8 +11,8 @@ from webui.schema.errors import BadRequest
 from webui.schema.requests import Txt2Img
 
 
-def context() -> JobContext:
-    return JobContext("own", JobData("job", Txt2Img(), {}, lambda _text: None, lambda: False), {}, {})
+def context(request: Txt2Img | None = None) -> JobContext:
+    return JobContext("own", JobData("job", request or Txt2Img(), {}, lambda _text: None, lambda: False), {}, {})
 
 
 def test_a_picture_that_was_handed_in_is_opened_by_its_name() -> None:
@@ -35,3 +35,14 @@ def test_a_picture_that_is_gone_and_a_value_that_names_none_are_refused() -> Non
         job.image({"sha256": "0" * 64})
     with pytest.raises(BadRequest, match=r"'ball.png' names no picture"):
         job.image("ball.png")  # type: ignore[arg-type]
+
+
+def test_nobody_sees_or_changes_values_of_absent_extensions_and_they_outlive_a_changed_request() -> None:
+    kept = {"away": {"colour": "red"}}
+    job = context(Txt2Img(prompt="a ball", absent_ext=kept))
+    assert job.request == Txt2Img(prompt="a ball")
+    job.update(prompt="a cube")
+    assert job.request == Txt2Img(prompt="a cube")
+    assert job._data.request.absent_ext == kept
+    with pytest.raises(BadRequest, match="cannot change absent_ext"):
+        job.update(absent_ext={})

@@ -45,16 +45,19 @@ def unit(draw) -> ControlUnit:
 extensions = st.dictionaries(name, st.dictionaries(name, scalar, max_size=3), max_size=2)
 
 
-@given(st.lists(unit(), max_size=4), extensions)
-def test_every_field_of_units_and_extensions_comes_back_from_the_saved_file(units, ext):
-    request = Txt2Img(prompt="a cat", width=64, height=64, control=tuple(units), ext=ext)
+@given(st.lists(unit(), max_size=4), extensions, extensions)
+def test_every_field_of_units_and_extensions_comes_back_from_the_saved_file(units, ext, absent):
+    request = Txt2Img(prompt="a cat", width=64, height=64, control=tuple(units), ext=ext, absent_ext=absent)
     texts = texts_for(request, MODEL, 1, 2)
     parameters_text, chunk = read_texts(png_bytes(Image.new("RGB", (1, 1)), texts))
     form = read_form(parameters_text, chunk)
     acting = tuple(one for one in units if one.enabled)
-    assert form.values["control"] == (acting if acting or ext else ())
+    assert form.values["control"] == acting
     assert form.values["ext"] == ext
+    assert form.values["absent_ext"] == {id: values for id, values in absent.items() if id not in ext}
     assert form.notes == ()
+    again = request.model_copy(update={name: form.values[name] for name in ("control", "ext", "absent_ext")})
+    assert texts_for(again, MODEL, 1, 2)[OWN_CHUNK] == chunk if chunk else OWN_CHUNK not in texts
 
 
 plain = st.text("abcxyz019_- ,:\"'\\äß", min_size=1, max_size=20)
@@ -162,6 +165,15 @@ def test_what_is_no_number_in_json_is_nothing():
     assert read_control({}, '{"ext": {"a": {"b": NaN, "c": -Infinity, "d": 1}}}', {}).ext == {
         "a": {"b": None, "c": None, "d": 1}
     }
+
+
+def test_values_that_had_no_part_in_a_picture_stand_apart_from_those_that_had():
+    text = own_text((), {"a": {"b": 1}}, {"a": {"b": 2}, "c": {"d": 3}})
+    told = json.loads(text)
+    assert (told["ext"], told["absent_ext"]) == ({"a": {"b": 1}}, {"c": {"d": 3}})
+    assert "absent_ext" not in json.loads(own_text((), {"a": {"b": 1}}))
+    assert json.loads(own_text((), {}, {"c": {"d": 3}}))["absent_ext"] == {"c": {"d": 3}}
+    assert read_control({}, '{"absent_ext": [1], "ext": {"a": 2}}', {}) == read_control({}, "{}", {})
 
 
 def test_pictures_without_units_carry_no_second_text():

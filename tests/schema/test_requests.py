@@ -78,11 +78,13 @@ def test_many_control_units_are_taken_and_absurdly_many_refused() -> None:
     assert "at most 100" in refusal(control=[{}] * (MAX_UNITS + 1))
 
 
-@pytest.mark.parametrize("steering", ["control", "ext"])
+@pytest.mark.parametrize("steering", ["control", "ext", "absent_ext"])
 def test_steering_that_no_picture_could_carry_in_its_text_is_refused(steering: str) -> None:
     def given(value: Any) -> dict[str, Any]:
         values = {"text": value}
-        return {"control": [{"params": values}] * 2} if steering == "control" else {"ext": {"a": values, "b": values}}
+        return (
+            {"control": [{"params": values}] * 2} if steering == "control" else {steering: {"a": values, "b": values}}
+        )
 
     assert f"the limit is {MAX_STEERING}" in refusal(**given("\u00e4" * (MAX_STEERING // 12)))  # six characters each
     assert refusal(**given(b"\xff")) == f"{steering} holds a value that JSON cannot hold"
@@ -91,7 +93,7 @@ def test_steering_that_no_picture_could_carry_in_its_text_is_refused(steering: s
 def test_every_field_but_pictures_is_declared_for_the_faces() -> None:
     for model in REQUESTS.values():
         declared = {one.name for one in parameters(model)}
-        assert set(model.model_fields) - declared == {"kind", "ext", "control", *(
+        assert set(model.model_fields) - declared == {"kind", "ext", "absent_ext", "control", *(
             name for name, field in model.model_fields.items() if field.annotation is ImageRef
         )}  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Depends, Header, Query, Request
@@ -127,9 +128,15 @@ def _read_text(runtime: Runtime, data: bytes) -> dict[str, Any]:
     text, chunk = read_texts(data)
     if not text:
         return {"infotext": "", "fields": {}, "notes": []}
-    form = read_form(text, chunk, runtime.steering.thresholds())
+    form = _sorted(runtime, read_form(text, chunk, runtime.steering.thresholds()))
     model = {"model": form.model} if form.model else {}
     return {"infotext": text, "fields": {**form.values, **model}, "notes": [*form.notes, *_missing(runtime, form)]}
+
+
+def _sorted(runtime: Runtime, form: Form) -> Form:
+    """Values of extensions as a request takes them here: in `ext` of those that run, in `absent_ext` of others."""
+    ext, absent = runtime.extensions.sort_out(form.values.get("ext", {}), form.values.get("absent_ext", {}))
+    return replace(form, values={**form.values, "ext": ext, "absent_ext": absent})
 
 
 def _missing(runtime: Runtime, form: Form) -> Iterator[str]:
@@ -137,12 +144,11 @@ def _missing(runtime: Runtime, form: Form) -> Iterator[str]:
     for number, unit in enumerate(form.values.get("control", ()), 1):
         if not all(runtime.inputs.path(ref).is_file() for ref in unit.image_refs):
             yield f"The pictures of control unit {number} are not on this server: choose them again."
-    ready = [manifest.id for manifest in runtime.extensions.ready]
     for id, values in form.values.get("ext", {}).items():
         if not all(runtime.inputs.path(ref).is_file() for ref in map(reference, values.values()) if ref is not None):
             yield f"A picture of the extension {id!r} is not on this server: choose it again."
-        if id not in ready:
-            yield f"The extension {id!r}, which took part, is not there or switched off."
+    for id in form.values.get("absent_ext", {}):
+        yield f"The extension {id!r} is not there or switched off: its values are kept, without effect."
 
 
 def _thumbnail(png: bytes) -> bytes:

@@ -61,8 +61,9 @@ class JobContext:
 
     @property
     def request(self) -> Request:
-        """What is drawn, a frozen value. Only `update` changes it."""
-        return self._data.request
+        """What is drawn, a frozen value. Only `update` changes it. Values of absent extensions are not in it."""
+        request = self._data.request
+        return request.model_copy(update={"absent_ext": {}}) if request.absent_ext else request
 
     @property
     def images(self) -> Mapping[str, bytes]:
@@ -74,7 +75,7 @@ class JobContext:
         Raises:
             BadRequest: names the field that is wrong. The model, the kind and the pictures' number stay as they are.
         """
-        fixed = sorted({"model", "kind", "n_iter", "batch_size"} & set(fields))
+        fixed = sorted({"model", "kind", "n_iter", "batch_size", "absent_ext"} & set(fields))
         if fixed:
             raise BadRequest(f"An extension cannot change {', '.join(fixed)} of a job that has begun.")
         kind = type(self._data.request)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import ValidationError
@@ -25,16 +26,21 @@ Thresholds = Mapping[str, Sequence[str]]
 """Preprocessor -> the names of its numbers, in their order: the first is A1111's Threshold A, the second B."""
 THRESHOLDS = ("Threshold A", "Threshold B")
 NO_MODEL = "None"
+ABSENT = "absent_ext"
 Extensions = Mapping[str, Mapping[str, Any]]
 _DECLARED = tuple(declared for declared in parameters(ControlUnit) if declared.infotext is not None)
 
 
 @dataclass(frozen=True)
 class Control:
-    """What a picture says of its control units and of extensions; notes: what could not be taken over."""
+    """What a picture says of its control units and of extensions; notes: what could not be taken over.
+
+    ext: of extensions that took part; absent_ext: of those that had no part in it and were kept from another picture.
+    """
 
     units: tuple[ControlUnit, ...] = ()
     ext: dict[str, dict[str, Any]] = field(default_factory=dict)
+    absent_ext: dict[str, dict[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 
@@ -43,13 +49,18 @@ def control_labels(units: Sequence[ControlUnit]) -> dict[str, str]:
     return {f"ControlNet {index}": _unit_text(unit) for index, unit in enumerate(units) if unit.enabled}
 
 
-def own_text(units: Sequence[ControlUnit], ext: Extensions) -> str:
-    """The JSON that tells units that act and extensions exactly; empty where there are none."""
+def own_text(units: Sequence[ControlUnit], ext: Extensions, absent_ext: Extensions = MappingProxyType({})) -> str:
+    """The JSON that tells units that act and extensions exactly; empty where there are none.
+
+    absent_ext: values that are kept for extensions that had no part. They stand under a key of their own, so that the
+    text stays true; an extension that took part is not among them.
+    """
     acting = [unit.model_dump(mode="json", exclude_defaults=True) for unit in units if unit.enabled]
-    if not acting and not ext:
+    kept = {id: values for id, values in absent_ext.items() if id not in ext}
+    if not (acting or ext or kept):
         return ""
     told = {"app": f"atelier {webui.__version__}", "v": 1, "control": acting, "ext": ext}
-    return json.dumps(told, ensure_ascii=True)
+    return json.dumps(told | ({ABSENT: kept} if kept else {}), ensure_ascii=True)
 
 
 def read_control(fields: Mapping[str, str], chunk: str, thresholds: Thresholds) -> Control:
@@ -95,14 +106,19 @@ def _parse(chunk: str) -> dict[str, Any] | None:
 def _from_chunk(told: Mapping[str, Any]) -> Control:
     units: list[ControlUnit] = []
     notes: list[str] = []
-    listed, ext = told.get("control"), told.get("ext")
+    listed = told.get("control")
     for index, data in enumerate(listed[:MAX_UNITS] if isinstance(listed, list) else ()):
         try:
             units.append(ControlUnit.model_validate(data))
         except ValidationError as error:
             notes.append(f"Control unit {index + 1} is left out: {error.errors()[0]['msg']}.")
-    values = ext.items() if isinstance(ext, dict) else ()
-    return Control(tuple(units), {key: value for key, value in values if isinstance(value, dict)}, tuple(notes))
+    return Control(tuple(units), _values(told, "ext"), _values(told, ABSENT), tuple(notes))
+
+
+def _values(told: Mapping[str, Any], key: str) -> dict[str, dict[str, Any]]:
+    """id -> values of its fields, of what stands under a key."""
+    values = told.get(key)
+    return {id: given for id, given in values.items() if isinstance(given, dict)} if isinstance(values, dict) else {}
 
 
 def _read_unit(pairs: Mapping[str, str], thresholds: Thresholds) -> tuple[list[ControlUnit], list[str]]:

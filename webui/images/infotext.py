@@ -93,7 +93,7 @@ def texts_for(
     request: Request, model: ModelInfo, seed: int, subseed: int, extras: Mapping[str, Any] | None = None
 ) -> dict[str, str]:
     """All texts of one picture, by the name of their PNG chunk."""
-    own = own_text(request.control, request.ext)
+    own = own_text(request.control, request.ext, request.absent_ext)
     return {PARAMETERS: infotext_for(request, model, seed, subseed, extras), **({OWN_CHUNK: own} if own else {})}
 
 
@@ -150,7 +150,7 @@ def read_form(text: str, chunk: str = "", thresholds: Thresholds = MappingProxyT
     reader = _Reader(info.fields)
     values = {"prompt": info.prompt, "negative_prompt": info.negative_prompt, **reader.values()}
     control = read_control(info.fields, chunk, thresholds)
-    values |= {"control": control.units, "ext": control.ext}
+    values |= {"control": control.units, "ext": control.ext, "absent_ext": control.absent_ext}
     model, model_hash = info.fields.get("Model", ""), info.fields.get("Model hash", "")
     return Form(values, model, model_hash, (*reader.notes, *control.notes))
 

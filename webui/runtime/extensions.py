@@ -19,6 +19,8 @@ LOCKED = (
 )
 Refresh = Callable[[Sequence[str]], None]
 """Tells the engine to read folders and choices anew before its next job, and the code of these ids."""
+Values = dict[str, Any]
+"""Field -> value, of one extension."""
 
 
 class Extensions:
@@ -74,6 +76,18 @@ class Extensions:
         if unknown := [id for id in given if id not in known]:
             raise BadRequest(self._why_not(unknown[0], list(known)), "Switch it on, or leave its values out.")
         return {id: _values(known[id], values) for id, values in given.items()}
+
+    def sort_out(
+        self, ext: Mapping[str, Values], absent: Mapping[str, Values]
+    ) -> tuple[dict[str, Values], dict[str, Values]]:
+        """What a picture tells of extensions, as a request's `ext` (of those that run here) and `absent_ext` (others).
+
+        absent: what that picture itself kept of extensions that had no part in it; they may run here.
+        """
+        ready = {manifest.id for manifest in self.ready}
+        told = {**absent, **ext}
+        running = {id: values for id, values in told.items() if id in ready}
+        return running, {id: values for id, values in told.items() if id not in ready}
 
     def refresh(self, reload: Sequence[str] = ()) -> None:
         """Look at the folders again. reload: ids whose code is read anew."""

@@ -31,7 +31,11 @@ UPSCALERS = LATENT_UPSCALERS + IMAGE_UPSCALERS
 
 
 class Generation(BaseModel):
-    """What every picture-making request has. Unknown fields are refused by name."""
+    """What every picture-making request has. Unknown fields are refused by name.
+
+    ext: the values of extensions that take part, by id. absent_ext: values that another picture brought of extensions
+    that take no part here. Nothing sees them; they stand in the texts of new pictures, for where the extensions run.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     kind: str
@@ -125,6 +129,7 @@ class Generation(BaseModel):
     )
     control: tuple[ControlUnit, ...] = Field((), max_length=MAX_UNITS)
     ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    absent_ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
 
     @field_validator("sampler")
     @classmethod
@@ -144,7 +149,7 @@ class Generation(BaseModel):
 
     @model_validator(mode="after")
     def _not_too_long(self) -> Self:
-        steering = {name for name in ("control", "ext") if getattr(self, name)}
+        steering = {name for name in ("control", "ext", "absent_ext") if getattr(self, name)}
         length = _json_length(self, steering) if steering else 0
         if length > MAX_STEERING:
             raise ValueError(f"control units and extensions hold {length} characters; the limit is {MAX_STEERING}")

@@ -1,7 +1,9 @@
 // The accordions that extensions declare in their manifests, one for each in each of its tabs.
 atelier.extras = (() => {
   const KEY = (tab) => `atelier/ext/${tab}`;
+  const ABSENT = (tab) => `atelier/absent-ext/${tab}`;
   const values = {}; // tab -> extension -> field -> value
+  const kept = {}; // the same, as a picture brought it, of extensions that have no accordion in the tab
   let declared = []; // accordions: {ext, label, tabs, fields}
   const views = {}; // tab -> the element that holds them
 
@@ -15,18 +17,34 @@ atelier.extras = (() => {
     return sent;
   }
 
+  /** What goes on into the texts of new pictures, without effect on them. */
+  const absent = (tab) => kept[tab] ?? {};
+
   const here = (tab) => declared.filter((item) => item.tabs.includes(tab));
 
   /** Values from elsewhere; what is not named goes back to its default. */
   function fill(tab, sent) {
-    values[tab] = sent;
+    [values[tab], kept[tab]] = [{}, { ...sent }];
+    adopt(tab);
     keep(tab);
     draw(tab);
   }
 
+  /** What is kept for extensions that have an accordion here goes into it. Returns whether there was such. */
+  function adopt(tab) {
+    const own = here(tab).filter(({ ext }) => ext in absent(tab)).map(({ ext }) => ext);
+    for (const ext of new Set(own)) {
+      values[tab] = { ...values[tab], [ext]: kept[tab][ext] };
+      delete kept[tab][ext];
+    }
+    return own.length > 0;
+  }
+
   function keep(tab) {
-    atelier.session.set(KEY(tab), values[tab]);
-    atelier.local.set(KEY(tab), values[tab]);
+    for (const store of [atelier.session, atelier.local]) {
+      store.set(KEY(tab), values[tab]);
+      store.set(ABSENT(tab), kept[tab]);
+    }
   }
 
   function draw(tab) {
@@ -47,7 +65,20 @@ atelier.extras = (() => {
       return details;
     });
     views[tab] ??= atelier.el("div", { class: "a-folds" });
-    views[tab].replaceChildren(...folds);
+    views[tab].replaceChildren(...folds, ...leftover(tab));
+  }
+
+  /** Says what is kept for extensions that are off or not there, and lets go of it. */
+  function leftover(tab) {
+    const ids = Object.keys(absent(tab));
+    if (!ids.length) return [];
+    const forget = () => {
+      kept[tab] = {};
+      keep(tab);
+      draw(tab);
+    };
+    const words = atelier.el("span", { class: "a-soft" }, `Kept in the text of new pictures, without effect: the values of ${ids.join(", ")}`);
+    return [atelier.el("div", { class: "a-wanted a-kept" }, words, atelier.el("button", { type: "button", class: "a-chip", onclick: forget }, "Forget"))];
   }
 
   /** A field that takes a picture: dropped, pasted, chosen, or painted in the colours that it declares. */
@@ -81,6 +112,7 @@ atelier.extras = (() => {
   function declare(extensions) {
     const on = extensions.filter((item) => item.state === "ready" || item.state === "active");
     declared = on.flatMap((item) => item.accordions.map((accordion) => ({ ext: item.id, ...accordion })));
+    Object.keys(views).filter(adopt).forEach(keep);
     Object.keys(views).forEach(draw);
   }
 
@@ -91,11 +123,12 @@ atelier.extras = (() => {
 
   function start(tabs) {
     for (const tab of tabs) {
-      values[tab] = atelier.session.get(KEY(tab)) ?? atelier.local.get(KEY(tab)) ?? {};
+      const stored = (key) => atelier.session.get(key) ?? atelier.local.get(key) ?? {};
+      [values[tab], kept[tab]] = [stored(KEY(tab)), stored(ABSENT(tab))];
       draw(tab);
       attach(tab);
     }
   }
 
-  return { start, attach, declare, collect, fill };
+  return { start, attach, declare, collect, absent, fill };
 })();

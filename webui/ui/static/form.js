@@ -20,7 +20,7 @@ atelier.form = (() => {
     const fields = Object.fromEntries(entries.filter(isField).map(([name, value]) => [name, outgoing(field(tab, name), value)]));
     const pictures = Object.fromEntries(entries.filter((entry) => !isField(entry)));
     atelier.session.set(PICTURES(tab), { ...pictures, editor: withoutMask(pictures.editor) });
-    const more = { control: atelier.units.collect(tab), ext: atelier.extras.collect(tab) };
+    const more = { control: atelier.units.collect(tab), ext: atelier.extras.collect(tab), absent_ext: atelier.extras.absent(tab) };
     const form = { tab, fields: { ...fields, ...more, model: fields.model ?? "" }, pictures };
     return [JSON.stringify({ ...form, key: atelier.jobs.press(tab, JSON.stringify(form)) })];
   }
@@ -39,9 +39,9 @@ atelier.form = (() => {
 
   /** Puts values (and pictures) into a tab's form, also into one that was never opened. Returns the names of the
    *  values that could not be used. */
-  function fill(tab, { control, ext, ...values }, pictures = {}) {
+  function fill(tab, { control, ext, absent_ext, ...values }, pictures = {}) {
     if (control) atelier.units.fill(tab, control);
-    if (ext) atelier.extras.fill(tab, ext);
+    if (ext || absent_ext) atelier.extras.fill(tab, { ...absent_ext, ...ext });
     const names = Object.keys(values).filter((name) => field(tab, name));
     const good = names.filter((name) => usable(field(tab, name), values[name]));
     const before = wanted[tab] ?? { values: {}, pictures: {} };
