@@ -9,7 +9,7 @@ from transformers import CLIPTextModel
 from tests.support import write_tiny_checkpoint
 from webui.checkpoints.load import load_checkpoint
 from webui.nn.text import clip_config
-from webui.prompt.encode import emphasise, encode_pair, encode_prompt
+from webui.prompt.encode import emphasise, encode_pair, encode_prompt, joined
 from webui.prompt.tokenize import Chunk
 from webui.schema.errors import BadRequest
 
@@ -103,6 +103,38 @@ def test_weights_scale_their_tokens_and_the_mean_is_restored(models):
     expected *= plain.mean() / expected.mean()
     torch.testing.assert_close(weighted, expected)
     torch.testing.assert_close(weighted.mean(), plain.mean())
+
+
+def test_the_emphasis_modes_scale_as_they_say(models):
+    plain, norm, ignored, letters = (
+        encode_prompt(models["sd1"], text, 1, 64, 64, emphasis).context
+        for text, emphasis in (
+            ("a red ball", "Original"),
+            ("a (red:1.5) ball", "No norm"),
+            ("a (red:1.5) ball", "Ignore"),
+            ("a (red:1.5) ball", "None"),
+        )
+    )
+    expected = plain.clone()
+    expected[2] *= 1.5
+    assert torch.equal(norm, expected)
+    assert torch.equal(ignored, plain)
+    assert torch.equal(letters, encode_prompt(models["sd1"], r"a \(red:1.5\) ball", 1, 64, 64).context)
+
+
+def test_prompts_that_act_at_once_are_of_one_length(models):
+    model = models["sdxl"]
+    asked = []
+
+    def encode(text):
+        asked.append(text)
+        return encode_prompt(model, text, 1, 64, 64)
+
+    (first, second), uncond = joined(model, encode, ["a red ball", "cat " * 80], "dog")
+    assert first.context.shape == second.context.shape == uncond.context.shape == (154, 32)
+    assert asked == ["a red ball", "cat " * 80, "dog", ""]
+    assert torch.equal(first.context[:77], encode("a red ball").context)
+    assert torch.equal(uncond.context[77:], encode("").context)
 
 
 def test_weight_one_changes_nothing_at_all(models):

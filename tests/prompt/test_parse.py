@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webui.prompt.parse import LARGEST, SQUARE, Weighted, parse_attention, parse_prompt
+from webui.prompt.parse import LARGEST, SQUARE, Weighted, parse_attention, parse_emphasis, parse_prompt
 
 
 @pytest.mark.parametrize(
@@ -76,6 +76,14 @@ def test_break_inside_brackets_keeps_their_weight():
         (Weighted("x ", 1.0), Weighted("a", 1.5)),
         (Weighted("b", 1.5), Weighted(" y", 1.0)),
     )
+
+
+def test_the_emphasis_modes_read_brackets_as_a1111_does():
+    text = r"a (b:1.5) [c] \( BREAK d"
+    assert parse_emphasis(text, "Original") == parse_emphasis(text, "No norm") == parse_prompt(text)
+    assert parse_emphasis(text, "Ignore") == ((Weighted("a b c (", 1.0),), (Weighted("d", 1.0),))
+    assert parse_emphasis(text, "None") == ((Weighted(text, 1.0),),)
+    assert parse_emphasis("", "None") == ((),)
 
 
 def test_many_brackets_are_bounded():

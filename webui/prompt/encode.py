@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
@@ -12,6 +12,7 @@ from webui.diffusion.denoiser import Cond
 from webui.nn.blocks import timestep_embedding
 from webui.nn.config import ModelConfig
 from webui.nn.text import TextEncoder
+from webui.prompt.parse import Emphasis
 from webui.prompt.tokenize import Chunk, Tokenizer
 from webui.schema.errors import BadRequest
 
@@ -33,33 +34,56 @@ class TextModel(Protocol):
 
 
 def encode_pair(
-    model: TextModel, prompt: str, negative_prompt: str, clip_skip: int, width: int, height: int
+    model: TextModel,
+    prompt: str,
+    negative_prompt: str,
+    clip_skip: int,
+    width: int,
+    height: int,
+    emphasis: Emphasis = "Original",
 ) -> tuple[Cond, Cond]:
-    """The conditioning of a prompt and of its negative, of equal length: the shorter one ends in empty chunks.
+    """The conditioning of a prompt and of its negative, as `joined` makes them alike.
 
     clip_skip: 1 is the layer the model was trained on. width, height: of the picture in pixels, which SDXL is told.
 
     Raises:
         BadRequest: the text encoder has fewer layers than are to be skipped.
     """
-    cond = encode_prompt(model, prompt, clip_skip, width, height)
-    uncond = encode_prompt(model, negative_prompt, clip_skip, width, height)
-    longest = max(len(cond.context), len(uncond.context))
-    empty = encode_prompt(model, "", clip_skip, width, height) if len(cond.context) != len(uncond.context) else cond
-    cond, uncond = (_lengthened(one, empty.context, longest) for one in (cond, uncond))
-    if uncond.y is not None and not negative_prompt.strip():
-        uncond = _without_text(model, uncond)
+
+    def encode(text: str) -> Cond:
+        return encode_prompt(model, text, clip_skip, width, height, emphasis)
+
+    (cond,), uncond = joined(model, encode, [prompt], negative_prompt)
     return cond, uncond
 
 
-def encode_prompt(model: TextModel, prompt: str, clip_skip: int, width: int, height: int) -> Cond:
+def joined(
+    model: TextModel, encode: Callable[[str], Cond], prompts: Sequence[str], negative_prompt: str
+) -> tuple[tuple[Cond, ...], Cond]:
+    """The conditionings of prompts that act at once, and of their negative. All are of the length of the longest:
+    the others end in empty chunks. encode: what makes one of a text."""
+    conds = [encode(prompt) for prompt in prompts]
+    conds.append(encode(negative_prompt))
+    longest = max(len(cond.context) for cond in conds)
+    if any(len(cond.context) < longest for cond in conds):
+        empty = encode("").context
+        conds = [_lengthened(cond, empty, longest) for cond in conds]
+    *conds, uncond = conds
+    if uncond.y is not None and not negative_prompt.strip():
+        uncond = _without_text(model, uncond)
+    return tuple(conds), uncond
+
+
+def encode_prompt(
+    model: TextModel, prompt: str, clip_skip: int, width: int, height: int, emphasis: Emphasis = "Original"
+) -> Cond:
     """The conditioning of one prompt: context (n d), n a multiple of 77, d the widths of all text encoders together.
 
     Raises:
         BadRequest: the text encoder has fewer layers than are to be skipped.
     """
     encoded = [
-        encode_chunks(encoder, tokenizer.chunks(prompt, encoder.config.pad_id), clip_skip)
+        encode_chunks(encoder, tokenizer.chunks(prompt, encoder.config.pad_id, emphasis), clip_skip, emphasis)
         for encoder, tokenizer in zip(model.texts, model.tokenizers, strict=True)
     ]
     context = torch.cat([hidden for hidden, _ in encoded], dim=-1)  # (n d)
@@ -69,7 +93,9 @@ def encode_prompt(model: TextModel, prompt: str, clip_skip: int, width: int, hei
     return Cond(context, torch.cat([pooled, _sizes(width, height, pooled)]))
 
 
-def encode_chunks(encoder: TextEncoder, chunks: Sequence[Chunk], clip_skip: int) -> tuple[Tensor, Tensor | None]:
+def encode_chunks(
+    encoder: TextEncoder, chunks: Sequence[Chunk], clip_skip: int, emphasis: Emphasis = "Original"
+) -> tuple[Tensor, Tensor | None]:
     """Chunks of one prompt -> hidden (n d) of all chunks in a row, and the first chunk's pooled state (d,).
 
     A model that was trained on an earlier layer than the one asked for keeps to that layer.
@@ -82,26 +108,29 @@ def encode_chunks(encoder: TextEncoder, chunks: Sequence[Chunk], clip_skip: int)
     device = next(encoder.parameters()).device
     ids = torch.tensor([chunk.ids for chunk in chunks], device=device)  # (b 77)
     output = encoder(ids, max(clip_skip, encoder.default_skip))
-    hidden = [emphasise(row, chunk) for row, chunk in zip(output.hidden, chunks, strict=True)]
+    hidden = [emphasise(row, chunk, emphasis) for row, chunk in zip(output.hidden, chunks, strict=True)]
     return torch.cat(hidden), None if output.pooled is None else output.pooled[0]
 
 
-def emphasise(hidden: Tensor, chunk: Chunk) -> Tensor:
+def emphasise(hidden: Tensor, chunk: Chunk, emphasis: Emphasis = "Original") -> Tensor:
     """hidden (77 d) times the tokens' weights, then all of it scaled so that its mean is what it was.
 
-    These are the numbers of A1111's emphasis "Original", which every shared prompt is written for.
+    These are the numbers of A1111's emphasis "Original", which every shared prompt is written for; "No norm" leaves the
+    scaling out.
     """
     if not chunk.weighted:
         return hidden
     exact = hidden.float() if hidden.dtype in (torch.float16, torch.bfloat16) else hidden
     weighted = exact * torch.tensor(chunk.weights).to(exact)[:, None]
+    if emphasis == "No norm":
+        return weighted.to(hidden.dtype)
     scale = exact.mean() / weighted.mean()
     return (weighted * scale if torch.isfinite(scale) else weighted).to(hidden.dtype)
 
 
 def _lengthened(cond: Cond, empty: Tensor, length: int) -> Cond:
     """context (n d) with chunks of the empty prompt (77 d) added up to `length` tokens."""
-    missing = (length - len(cond.context)) // len(empty) if len(cond.context) < length else 0
+    missing = (length - len(cond.context)) // len(empty)
     return Cond(torch.cat([cond.context, *[empty] * missing]), cond.y)
 
 

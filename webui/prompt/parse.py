@@ -13,12 +13,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 ROUND = 1.1
 SQUARE = 1 / 1.1
 LARGEST = 1000.0
 """Weights are held within this bound: a thousand nested brackets would overflow."""
+
+Emphasis = Literal["Original", "No norm", "Ignore", "None"]
+"""What attention does. Original: it scales, and the mean is restored; No norm: it scales alone (better for SDXL);
+Ignore: brackets are read and do nothing; None: brackets and BREAK are letters."""
 
 # Possessive numbers: ":111...1" without a bracket behind it is looked at once.
 _TOKEN = re.compile(r"\\[()\[\]\\]?|:\s*+([+-]?(?:\d++(?:\.\d*+)?+|\.\d++))\s*+\)|[()\[\]]|[^\\()\[\]:]++|:")
@@ -50,6 +54,16 @@ def parse_prompt(text: str) -> tuple[Section, ...]:
         sections[-1].append(Weighted(first, part.weight))
         sections += [[Weighted(other, part.weight)] for other in others]
     return tuple(_join(section) for section in sections)
+
+
+def parse_emphasis(text: str, emphasis: Emphasis) -> tuple[Section, ...]:
+    """As `parse_prompt`, in the way of one of A1111's emphasis modes."""
+    if emphasis == "None":
+        return (_join([Weighted(text, 1.0)]),)
+    sections = parse_prompt(text)
+    if emphasis != "Ignore":
+        return sections
+    return tuple(_join([Weighted(part.text, 1.0) for part in section]) for section in sections)
 
 
 def parse_attention(text: str) -> list[Weighted]:

@@ -17,7 +17,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Steps
 
-from webui.prompt.parse import Section, parse_prompt
+from webui.prompt.parse import Emphasis, Section, parse_emphasis, parse_prompt
 from webui.schema.errors import ModelError
 
 START, END = "<|startoftext|>", "<|endoftext|>"
@@ -92,13 +92,13 @@ class Tokenizer:
         """Tokens of a prompt, as the page shows them: without its brackets, weights and BREAKs."""
         return sum(len(self.encode(part.text)) for section in parse_prompt(text) for part in section)
 
-    def chunks(self, text: str, pad_id: int | None = None) -> tuple[Chunk, ...]:
+    def chunks(self, text: str, pad_id: int | None = None, emphasis: Emphasis = "Original") -> tuple[Chunk, ...]:
         """A prompt of any length as chunks, at least one.
 
         A chunk that overflows ends after its last comma, when that is at most 20 tokens back; BREAK ends it at once.
         pad_id: what fills a chunk up behind the end token; None: the end token.
         """
-        first, *others = parse_prompt(text)
+        first, *others = parse_emphasis(text, emphasis)
         if others and not others[-1]:
             others.pop()  # a BREAK at the end starts nothing
         bodies = [body for section in (first, *others) for body in self._fill(section)]
