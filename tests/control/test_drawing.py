@@ -56,6 +56,9 @@ class Drawing:
     def __init__(self, home: Path) -> None:
         models, data = home / "models", home / "data"
         config = write_tiny_checkpoint(models / "Stable-diffusion" / "tiny.safetensors")
+        write_tiny_checkpoint(models / "Stable-diffusion" / "other.safetensors", seed=1)
+        wide = write_tiny_checkpoint(models / "Stable-diffusion" / "wide.safetensors", "sdxl")
+        self.add_net(models / "ControlNet" / "wide_edges.safetensors", wide)
         self.add_net(models / "ControlNet" / "edges.safetensors", config)
         self.add_net(models / "ControlNet" / "edges_inpaint.safetensors", config)
         data.mkdir()
@@ -127,6 +130,24 @@ def test_a_unit_in_a_batch_is_as_alone(drawing):
     for one, other in zip(together, alone, strict=True):
         difference = np.abs(np.frombuffer(one, np.uint8).astype(int) - np.frombuffer(other, np.uint8))
         assert (difference <= 1).mean() > 0.999
+
+
+def test_a_unit_is_fitted_to_the_checkpoint_of_each_pass(drawing):
+    fields = {"enable_hr": True, "hr_upscaler": "Lanczos", "hr_model": "other", "n_iter": 2}
+    plain = drawing.draw(**fields)
+    low = drawing.draw({"hr_option": "Low res only"}, **fields)
+    high = drawing.draw({"hr_option": "High res only"}, **fields)
+    assert [report.part for report in drawing.of(UnitReport)] == [1]
+    both = drawing.draw({}, **fields)
+    assert [report.part for report in drawing.of(UnitReport)] == [0, 1]
+    assert len({*plain, *low, *high, *both}) == 8
+
+
+def test_a_unit_of_the_hires_pass_alone_may_fit_its_checkpoint_alone(drawing):
+    fields = {"enable_hr": True, "hr_upscaler": "Lanczos", "hr_model": "wide"}
+    plain = drawing.draw(**fields)
+    assert drawing.draw({"model": "wide_edges", "hr_option": "High res only"}, **fields) != plain
+    assert drawing.of(UnitReport)[0].part == 1
 
 
 def test_each_pass_of_hires_has_its_own_units(drawing):

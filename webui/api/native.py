@@ -130,7 +130,20 @@ def _read_text(runtime: Runtime, data: bytes) -> dict[str, Any]:
         return {"infotext": "", "fields": {}, "notes": []}
     form = _sorted(runtime, read_form(text, chunk, runtime.steering.thresholds()))
     model = {"model": form.model} if form.model else {}
-    return {"infotext": text, "fields": {**form.values, **model}, "notes": [*form.notes, *_missing(runtime, form)]}
+    second, notes = _second_model(runtime, form)
+    fields = {**form.values, **model, **second}
+    return {"infotext": text, "fields": fields, "notes": [*form.notes, *notes, *_missing(runtime, form)]}
+
+
+def _second_model(runtime: Runtime, form: Form) -> tuple[dict[str, str], list[str]]:
+    """The checkpoint of the hires pass as it is called here, and a note where there is none."""
+    named = form.values.get("hr_model")
+    if not named:
+        return {}, []
+    try:
+        return {"hr_model": runtime.catalogue.find(named).name}, []
+    except NotFound:
+        return {"hr_model": ""}, [f"The checkpoint of its hires pass, {named}, is not here: the first one's is used."]
 
 
 def _sorted(runtime: Runtime, form: Form) -> Form:

@@ -36,9 +36,8 @@ def with_second(request: Request, checkpoints: Checkpoints) -> Request:
         NotFound, ModelError: there is no such checkpoint, or it cannot be used.
         BadRequest: latents of the first would go to one that reads them otherwise.
     """
-    if not hires_model(request):
+    if not isinstance(request, Txt2Img) or not request.enable_hr or not request.hr_model:
         return request
-    assert isinstance(request, Txt2Img)
     second = usable(checkpoints, request.hr_model).name
     named = request.model_copy(update={"hr_model": "" if second == request.model else second})
     if hires_model(named) and named.hr_upscaler in LATENT_UPSCALERS:

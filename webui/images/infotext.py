@@ -32,7 +32,7 @@ PARAMETERS = "parameters"
 ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "Variation seed",
     "Variation seed strength", "Denoising strength", "Clip skip", "RNG", "Hires upscale", "Hires steps",
-    "Hires upscaler", "Mask mode", "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
+    "Hires upscaler", "Hires checkpoint", "Mask mode", "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
 )  # fmt: skip
 """Readers that do not know quotes want these before any quoted value; whatever else there is follows."""
 LAST = ("Version",)
@@ -179,7 +179,7 @@ def _unused(request: Request) -> set[str]:
     if request.subseed_strength == 0:
         unused |= {"subseed", "subseed_strength"}
     if isinstance(request, Txt2Img) and not request.enable_hr:
-        unused |= {"hr_scale", "hr_upscaler", "hr_steps", "denoising_strength"}
+        unused |= {"hr_scale", "hr_upscaler", "hr_steps", "hr_model", "denoising_strength"}
     if isinstance(request, Inpaint) and request.inpaint_area != "Only masked":
         unused |= {"padding"}
     return unused

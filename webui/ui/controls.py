@@ -16,6 +16,8 @@ from webui.schema.fields import Parameter, parameters
 # A slider of 1000 steps on 300 pixels cannot be aimed: these end earlier. Larger values come from a PNG or REST,
 # and the slider then grows to the declared bound.
 COMFORTABLE_TOP: dict[str, float] = {"steps": 100, "hr_steps": 100, "s_churn": 20, "s_tmin": 20}
+SAME = ("Same as the first", "")
+"""What the list of a field that offers models begins with."""
 PLAIN_NUMBERS = frozenset({"size", "batch", "seed"})
 PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
 
@@ -50,6 +52,10 @@ class Form:
         found = ((self.components.get(name), top, self.parameters.get(name)) for name, top in COMFORTABLE_TOP.items())
         return [(slider, top, item.maximum) for slider, top, item in found if slider and item and item.maximum]
 
+    def offering(self) -> list[Component]:
+        """The lists that models of this server belong into."""
+        return [component for name, component in self.components.items() if self.parameters[name].offers]
+
     @property
     def inputs(self) -> list[Component]:
         return list(self.components.values())
@@ -69,6 +75,8 @@ def control(item: Parameter, tab: str, **settings: Any) -> Component:
         return gr.Checkbox(**settings)
     if item.choices:
         return gr.Dropdown(list(item.choices), **settings)
+    if item.offers:
+        return gr.Dropdown([SAME], allow_custom_value=True, **settings)
     if item.type is str:
         return gr.Textbox(**settings)
     if item.optional:

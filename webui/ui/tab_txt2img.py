@@ -23,6 +23,7 @@ def build() -> Tab:
             form.place("enable_hr", "hr_upscaler")
         with gr.Row():
             form.place("hr_scale", "denoising_strength", "hr_steps")
+        form.place("hr_model")
     control(form)
     advanced(form)
     return Tab(form, generate)

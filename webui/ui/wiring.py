@@ -8,11 +8,13 @@ the page, and a value that Gradio would refuse without a word is told by the req
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from gradio.data_classes import FileData
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
@@ -21,6 +23,7 @@ from webui.images.read import read_image
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadRequest
 from webui.schema.results import ModelInfo
+from webui.ui.controls import SAME
 from webui.ui.parts import Tab
 from webui.ui.submit import answer, submit
 from webui.ui.tab_inpaint import brush_for
@@ -97,14 +100,19 @@ def wire_own(bridge: Bridge) -> None:
     bridge.own.click(None, source, None, js=f"(value) => {{ atelier.units.take('{bridge.tab.name}', value) }}")
 
 
-def wire_models(page: gr.Blocks, model: gr.Dropdown, refresh: gr.Button, runtime: Runtime) -> None:
-    """The list of models, read anew when the page is opened and when the user asks."""
+def wire_models(
+    page: gr.Blocks, model: gr.Dropdown, others: Sequence[Component], refresh: gr.Button, runtime: Runtime
+) -> None:
+    """The lists of models, read anew when the page is opened and when the user asks. others: where none may be chosen,
+    too."""
 
-    def choices() -> gr.Dropdown:
-        return gr.Dropdown(choices=[_model_choice(info) for info in runtime.catalogue.list()])
+    def choices() -> list[gr.Dropdown]:
+        found = [_model_choice(info) for info in runtime.catalogue.list()]
+        return [gr.Dropdown(choices=found), *(gr.Dropdown(choices=[SAME, *found]) for _ in others)]
 
-    page.load(choices, None, model, **QUIET).then(None, model, model, js="(name) => atelier.models.open(name)")
-    refresh.click(choices, None, model, **QUIET).then(None, model, model, js="(name) => atelier.models.open(name)")
+    lists, chosen = [model, *others], "(name) => atelier.models.open(name)"
+    page.load(choices, None, lists, **QUIET).then(None, model, model, js=chosen)
+    refresh.click(choices, None, lists, **QUIET).then(None, model, model, js=chosen)
     model.change(None, model, None, js="(name) => { atelier.models.choose(name) }")
 
 

@@ -31,7 +31,7 @@ atelier.form = (() => {
   /** A number that may be left open stands in a text field: empty is null. What is no number goes on as it is, so that
    *  the server tells what is wrong with it, and where. */
   function outgoing(item, value) {
-    if (!item?.optional) return value;
+    if (!item?.optional) return item?.type === "str" ? (value ?? "") : value;
     const text = String(value ?? "").trim();
     if (text === "") return null;
     return Number.isFinite(Number(text)) ? Number(text) : text;
