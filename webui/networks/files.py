@@ -1,14 +1,17 @@
-"""Network files on disk: what stands beside one, and the name it goes by."""
+"""Network files on disk: what stands beside one, the name it goes by, and the hash it is known by."""
 
 from __future__ import annotations
 
+import hashlib
 import json
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from webui.networks.peft import CONFIG_FILE
 
+BLOCK = 8 * 1024 * 1024
 FOLDER_STEMS = ("adapter_model", "pytorch_lora_weights")
 """Files that peft and diffusers always name alike: they go by their folder's name."""
 
@@ -23,6 +26,21 @@ def name_of(path: Path, root: Path) -> str:
     """The path below the folder `root`, without the ending."""
     named = path.parent if path.stem in FOLDER_STEMS and path.parent != root else path.with_suffix("")
     return named.relative_to(root).as_posix()
+
+
+def weights_sha256(path: Path) -> str:
+    """The sha256 of what follows a file's header: kohya's and A1111's, which stays when metadata changes.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        (length,) = struct.unpack("<Q", file.read(8))
+        file.seek(8 + length)
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _json_object(path: Path) -> dict[str, Any]:
