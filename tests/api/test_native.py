@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from httpx import Response
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from starlette.testclient import TestClient
 
 from tests.fake_engine import prompt_mark
@@ -210,6 +211,19 @@ def test_the_text_of_a_picture_becomes_the_fields_of_a_request(one: TestClient):
     assert answer["infotext"] == image["infotext"]
     wanted = {"prompt": "a ball", "steps": 3, "seed": 7, "cfg_scale": 3.5, "width": 64, "height": 64, "model": "toybox"}
     assert {name: answer["fields"][name] for name in wanted} == wanted
+
+
+def test_a_hires_checkpoint_that_is_not_here_is_told_and_left_out(one: TestClient):
+    lines = "a ball\nSteps: 3, Sampler: Euler, Seed: 7, Size: 64x64, Hires upscale: 2, Hires checkpoint: "
+    told = {}
+    for name in ("toybox.safetensors", "gone"):
+        buffer = io.BytesIO()
+        text = PngInfo()
+        text.add_text("parameters", lines + name)
+        Image.new("RGB", (64, 64)).save(buffer, "PNG", pnginfo=text)
+        answer = one.post("/api/v1/png-info", content=buffer.getvalue()).json()
+        told[name] = answer["fields"]["hr_model"], any("gone" in note for note in answer["notes"])
+    assert told == {"toybox.safetensors": ("toybox", False), "gone": ("", True)}
 
 
 def test_a_picture_without_text_gives_no_fields(one: TestClient):

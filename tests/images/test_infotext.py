@@ -39,6 +39,14 @@ def test_a_hires_pass_is_written_with_its_fields():
     assert ", Denoising strength: 0.5, RNG: CPU, Hires upscale: 2, Hires steps: 10, Hires upscaler: Lanczos, " in text
 
 
+def test_the_checkpoint_of_a_hires_pass_is_written_and_read():
+    request = Txt2Img(enable_hr=True, hr_model="wide", width=64, height=64)
+    text = infotext_for(request, MODEL, 1, 1)
+    assert "Hires upscaler: Latent, Hires checkpoint: wide, Version" in text
+    assert read_form(text).values["hr_model"] == "wide"
+    assert "Hires checkpoint" not in infotext_for(request.model_copy(update={"enable_hr": False}), MODEL, 1, 1)
+
+
 def test_unused_options_are_not_written():
     text = infotext_for(Txt2Img(width=64, height=64), MODEL, 1, 1)
     labels = parse(text).fields
