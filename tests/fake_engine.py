@@ -22,8 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from webui.checkpoints.detect import detect_config, read_sidecar
-from webui.checkpoints.header import read_header
+from webui.checkpoints.source import open_checkpoint
 from webui.engine.interface import Answered, Mode, OnEvent
 from webui.images.given import read_given
 from webui.nn.config import ModelConfig
@@ -131,7 +130,7 @@ class FakeModels:
 
     def config(self, name: str) -> ModelConfig:
         path = self.path(name)
-        return detect_config(read_header(path), read_sidecar(path))
+        return open_checkpoint(path).config()
 
     def sha256(self, name: str, cancelled: Callable[[], bool]) -> str | None:
         return self.find(name).sha256

@@ -115,7 +115,7 @@ def test_a_file_beside_the_model_that_comes_later_counts(models):
 def test_headers_are_read_once(models, monkeypatch):
     catalogue = Catalogue(models)
     catalogue.list()
-    monkeypatch.setattr("webui.checkpoints.catalogue.read_header", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr("webui.checkpoints.catalogue.open_checkpoint", lambda path: pytest.fail("read again"))
     assert len(catalogue.list()) == 2
 
 

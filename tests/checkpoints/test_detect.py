@@ -9,8 +9,10 @@ import torch
 
 from tests.checkpoints.conftest import shapes_file
 from tests.support import TEXT_PREFIXES, openclip_names
-from webui.checkpoints.detect import check_kind, detect_config, read_sidecar
+from webui.checkpoints.detect import detect_config
 from webui.checkpoints.header import Header, TensorInfo, read_header
+from webui.checkpoints.kinds import check_kind
+from webui.checkpoints.notes import read_notes, read_sidecar
 from webui.nn.config import SD15, SD21, SD21_BASE, SDXL, ModelConfig, ScheduleConfig
 from webui.nn.text import build_text
 from webui.nn.unet import UNet
@@ -46,7 +48,7 @@ def test_published_checkpoints_are_known_by_their_shapes(headers, family, config
 
 def test_sd2_is_the_base_model_where_a_file_beside_it_says_so(headers, tmp_path):
     (tmp_path / "m.json").write_text('{"atelier.config": {"prediction": "epsilon", "native_size": 512}, "notes": "x"}')
-    assert detect_config(headers["sd2"], read_sidecar(tmp_path / "m.safetensors")) == SD21_BASE
+    assert detect_config(headers["sd2"], read_notes(tmp_path / "m.safetensors")) == SD21_BASE
 
 
 def test_sd2_is_the_base_model_where_modelspec_says_so(headers):
@@ -99,16 +101,6 @@ def test_a_config_that_is_none_is_a_model_error_or_ignored(headers, text):
 def test_a_damaged_file_beside_the_model_is_ignored(tmp_path, text):
     (tmp_path / "m.json").write_text(text)
     assert read_sidecar(tmp_path / "m.safetensors") == {}
-
-
-@pytest.mark.parametrize(
-    ("channels", "kind"), [(9, "inpainting model"), (8, "edit model"), (5, "depth model"), (7, "special")]
-)
-def test_models_that_want_more_than_a_latent_are_refused_by_name(headers, channels, kind):
-    name = "model.diffusion_model.input_blocks.0.0.weight"
-    tensors = {**headers["sd1"].tensors, name: TensorInfo("F16", (320, channels, 3, 3))}
-    with pytest.raises(ModelError, match=kind):
-        detect_config(Header(tensors))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,7 @@
-"""The checkpoints in the models folder, known by their headers: no torch, and nothing of the weights is read."""
+"""The checkpoints in the models folder, known by their headers: no torch, and nothing of the weights is read.
+
+A checkpoint is a file, or a folder in diffusers' layout, whose name is the folder's.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from webui.checkpoints.detect import detect_config, read_sidecar
 from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
-from webui.checkpoints.header import PICKLES, Header, read_header
+from webui.checkpoints.folder import INDEX
+from webui.checkpoints.header import PICKLES, Header
+from webui.checkpoints.source import checkpoint_files, open_checkpoint
+from webui.checkpoints.support import check_supported
+from webui.checkpoints.variants import find_variant
 from webui.nn.config import ModelConfig
 from webui.schema.errors import AtelierError, ModelError, NotFound
 from webui.schema.results import ModelInfo
@@ -80,8 +86,7 @@ class Catalogue:
 
     def config(self, name: str) -> ModelConfig:
         """The architecture of a checkpoint, from its header. Raises NotFound, ModelError."""
-        path = self.path(name)
-        return detect_config(read_header(path), read_sidecar(path))
+        return open_checkpoint(self.path(name)).config()
 
     def _entry(self, name: str) -> tuple[Path, ModelInfo]:
         entries = self._scan()
@@ -127,23 +132,29 @@ def describe(path: Path, name: str, file: str, size: int) -> ModelInfo:
                 f"{path.name} is a pickle, which could run foreign code; it was not opened.",
                 f"Convert it: python3 launch.py models convert {shlex.quote(str(path))}",
             )
-        header = read_header(path)
-        config = detect_config(header, read_sidecar(path))
+        checkpoint = open_checkpoint(path)
+        config = checkpoint.config()
+        kind = {"family": config.family, "native_size": config.native_size}
+        plain = plain.model_copy(update={**kind, "prediction": config.prediction, "extra": config.extra})
+        check_supported(config)
     except AtelierError as error:
         return plain.model_copy(update={"error": str(error)})
-    update = {"family": config.family, "native_size": config.native_size, **_about(header)}
-    return plain.model_copy(update=update)
+    return plain.model_copy(update={**_suggested(name, checkpoint.header), **_about(checkpoint.header)})
 
 
 def file_sha256(path: Path, cancelled: Callable[[], bool] = lambda: False) -> str | None:
-    """The sha256 of a file, read block by block; None when cancelled on the way. Raises ModelError."""
+    """The sha256 of a file, or of the files of a folder's U-Net one after the other, read block by block.
+
+    None when cancelled on the way. Raises ModelError.
+    """
     digest = hashlib.sha256()
     try:
-        with path.open("rb") as file:
-            while block := file.read(BLOCK):
-                if cancelled():
-                    return None
-                digest.update(block)
+        for part in checkpoint_files(path):
+            with part.open("rb") as file:
+                while block := file.read(BLOCK):
+                    if cancelled():
+                        return None
+                    digest.update(block)
     except OSError as error:
         raise ModelError(f"{path.name} cannot be read: {error.strerror or error}.", "Check the disk.") from error
     return digest.hexdigest()
@@ -165,11 +176,8 @@ def _has_hash(info: ModelInfo, start: str) -> bool:
 
 def _about(header: Header) -> dict[str, Any]:
     """Hint, examples and settings of a header, whatever else stands there."""
-    try:
-        about = header.json(ABOUT_KEY)
-    except ModelError:
-        about = None
-    if not isinstance(about, dict):
+    about = header.object(ABOUT_KEY)
+    if not about:
         return {}
     examples, settings = about.get("examples"), about.get("settings")
     listed = examples if isinstance(examples, list) else []
@@ -181,9 +189,20 @@ def _about(header: Header) -> dict[str, Any]:
     }
 
 
+def _suggested(name: str, header: Header) -> dict[str, Any]:
+    """Hint and settings of a few-step variant; nothing where it is none."""
+    variant = find_variant(name.rsplit("/")[-1], header.metadata.get("modelspec.title", ""))
+    if variant is None:
+        return {}
+    return {"variant": variant.name, "hint": variant.hint, "settings": variant.settings}
+
+
 def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
     """Model files and their names: the path below their root, without the ending."""
     for root, deep in ((models_dir / FOLDER, True), (models_dir, False)):
-        for path in walk(root, deep):
-            if is_model_file(path):
-                yield path, path.relative_to(root).with_suffix("").as_posix()
+        for path in walk(root, deep, INDEX):
+            name = path.relative_to(root)
+            if path.name == INDEX:
+                yield path.parent, name.parent.as_posix()
+            elif is_model_file(path):
+                yield path, name.with_suffix("").as_posix()

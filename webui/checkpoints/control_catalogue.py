@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.control import ControlInfo, UnknownControl, detect_control
-from webui.checkpoints.detect import read_sidecar
 from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
 from webui.checkpoints.header import PICKLES, read_header
+from webui.checkpoints.notes import read_sidecar
 from webui.schema.errors import AtelierError, ModelError, NotFound
 
 FOLDERS = ("ControlNet", "T2I-Adapter", "IP-Adapter")

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
-from webui.checkpoints.detect import detect_config, read_sidecar
-from webui.checkpoints.header import Header, read_header
+from webui.checkpoints.detect import CLIP_VOCABULARY
+from webui.checkpoints.folder import folder_tokenizer
+from webui.checkpoints.header import Header
+from webui.checkpoints.kinds import NAMED
 from webui.checkpoints.layouts import UNET, VAE, Layout, Source, text_layouts
+from webui.checkpoints.reading import Reader, unknown_names
+from webui.checkpoints.source import Checkpoint, open_checkpoint
+from webui.checkpoints.support import check_supported
 from webui.nn.config import ModelConfig
 from webui.nn.text import TextEncoder, build_text
 from webui.nn.unet import UNet
@@ -24,8 +28,6 @@ from webui.schema.errors import ModelError
 TOKENIZER_KEY = "atelier.tokenizer"
 ABOUT_KEY = "atelier.about"
 PREVIEW_KEY = "atelier.preview"
-NAMED = 3
-"""Tensors that an error names before it says "and n more"."""
 
 M = TypeVar("M", bound=nn.Module)
 _AGAIN = "Download the file again, or get another version of it."
@@ -35,7 +37,8 @@ _AGAIN = "Download the file again, or get another version of it."
 class LoadedModel:
     """A checkpoint in memory. texts and tokenizers are pairs, in the order in which the U-Net reads them.
 
-    about: what the file says of itself; preview_factors: (channels + 1, 3) linear map from latents to colours.
+    about: what the file says of itself; preview_factors: (channels + 1, 3) linear map from latents to colours;
+    unknown: tensors of the file that nothing here reads, though files of its family have none of that name.
     """
 
     config: ModelConfig
@@ -45,48 +48,61 @@ class LoadedModel:
     tokenizers: tuple[Tokenizer, ...]
     about: Mapping[str, Any] = field(default_factory=dict)
     preview_factors: Tensor | None = None
+    unknown: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Checked:
-    """A file whose header promises a whole model."""
+    """A checkpoint whose headers promise a whole model."""
 
-    header: Header
+    source: Checkpoint
     config: ModelConfig
     tokenizers: tuple[Tokenizer, ...]
     layouts: tuple[Layout, ...]
 
+    @property
+    def header(self) -> Header:
+        """Of all its files together, under the names of an ldm single file."""
+        return self.source.header
+
 
 def check_checkpoint(path: Path) -> Checked:
-    """What the header of a file tells, none of the weights being read.
+    """What the headers of a checkpoint tell, none of the weights being read.
 
     Raises:
-        ModelError: the file cannot be used; cause and cure.
+        ModelError: it cannot be used, or no pass can use its kind yet; cause and cure.
     """
-    header = read_header(path)
-    config = detect_config(header, read_sidecar(path))
-    layouts = text_layouts(header.tensors)
+    checked = read_checkpoint(path)
+    check_supported(checked.config)
+    return checked
+
+
+def read_checkpoint(path: Path) -> Checked:
+    """The same for every kind that can be loaded, whether passes can use it or not. Raises ModelError."""
+    source = open_checkpoint(path)
+    config = source.config()
+    layouts = text_layouts(source.header.tensors)
     if len(layouts) != len(config.texts):
         raise ModelError(f"{path.name} holds {len(layouts)} of {len(config.texts)} text encoders.", _AGAIN)
-    return Checked(header, config, load_tokenizers(header, config), layouts)
+    return Checked(source, config, load_tokenizers(source, config), layouts)
 
 
 def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> LoadedModel:
-    """The models in one safetensors file, ready to be called.
+    """The models of a checkpoint (a safetensors file or a diffusers folder), ready to be called.
 
     Raises:
-        ModelError: the file cannot be used; cause and cure.
+        ModelError: it cannot be used; cause and cure.
     """
-    checked = check_checkpoint(path)
+    checked = read_checkpoint(path)
     header = checked.header
-    with safe_open(path, framework="pt", device="cpu") as file:
+    with Reader(checked.source) as read:
 
         def fill(module: M, layout: Layout) -> M:
-            filled = fill_module(module, layout, header, file.get_tensor, path.name)
+            filled = fill_module(module, layout, header, read, path.name)
             return filled.to(device=device, dtype=dtype)
 
         unet, vae, texts = _build(checked.config)
-        return LoadedModel(
+        model = LoadedModel(
             checked.config,
             fill(unet, lambda name: Source(UNET + name)),
             _finite(fill(vae, lambda name: Source(VAE + name)), "VAE", path.name),
@@ -98,15 +114,18 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torc
             header.object(ABOUT_KEY),
             _preview_factors(header),
         )
+        return replace(model, unknown=tuple(unknown_names(header.tensors, read.taken)))
 
 
-def load_tokenizers(header: Header, config: ModelConfig) -> tuple[Tokenizer, ...]:
-    """One tokenizer for each text encoder: that of the header, or CLIP's.
+def load_tokenizers(source: Checkpoint, config: ModelConfig) -> tuple[Tokenizer, ...]:
+    """One tokenizer for each text encoder: that of the header, that of a folder with words of its own, or CLIP's.
 
     Raises:
         ModelError: the tokenizer has more pieces than the text encoder.
     """
-    given, length = header.json(TOKENIZER_KEY), config.texts[0].length
+    given, length = source.header.json(TOKENIZER_KEY), config.texts[0].length
+    if given is None and config.texts[0].vocab_size < CLIP_VOCABULARY:
+        given = folder_tokenizer(source.path)
     tokenizer = Tokenizer.clip(length) if given is None else Tokenizer.from_json(given, length)
     for text in config.texts:
         if tokenizer.size > text.vocab_size:

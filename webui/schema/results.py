@@ -87,7 +87,8 @@ class JobView(BaseModel):
 class ModelInfo(BaseModel):
     """A checkpoint as the page lists it. `error` says why it cannot be used.
 
-    settings: values of request fields that suit it; they come with its example prompts.
+    settings: values of request fields that suit it; they come with its example prompts. variant: the way in which a
+    model of few steps was distilled (LCM, Turbo, Lightning, ...). extra: what its U-Net reads beside the latent.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -101,6 +102,9 @@ class ModelInfo(BaseModel):
     examples: tuple[str, ...] = ()
     settings: dict[str, int | float | str] = {}
     error: str = ""
+    variant: str = ""
+    prediction: str = ""
+    extra: str = "none"
 
     @property
     def short_hash(self) -> str | None:

@@ -1,0 +1,95 @@
+"""What stands beside the weights: a JSON or YAML file of the same name, a folder's configs, the name itself."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+MAX_YAML = 1_000_000
+"""Bytes; the configs of training programs have a few thousand."""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What is said of a checkpoint outside its weights.
+
+    name: of the file, without its ending. sidecar: the JSON object beside it. yaml: what a training program's config
+    beside it says, and folder: what a diffusers folder's configs say, both in the form of `ModelConfig.to_json`.
+    """
+
+    name: str = ""
+    sidecar: Mapping[str, Any] = field(default_factory=dict)
+    yaml: Mapping[str, Any] = field(default_factory=dict)
+    folder: Mapping[str, Any] = field(default_factory=dict)
+
+
+def read_notes(path: Path, folder: Mapping[str, Any] | None = None) -> Notes:
+    """The notes of a file, or of a folder whose configs say `folder`."""
+    return Notes(path.name if folder else path.stem, read_sidecar(path), read_yaml(path), folder or {})
+
+
+def beside(path: Path, ending: str) -> Path:
+    """The file of the same name and another ending; a folder's name has none to lose."""
+    return path.with_name(path.name + ending) if path.is_dir() else path.with_suffix(ending)
+
+
+def read_sidecar(path: Path) -> dict[str, Any]:
+    """The JSON object beside a model (`model.json` for `model.safetensors`); empty where there is none."""
+    try:
+        data = json.loads(beside(path, ".json").read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """What the config of a training program beside a model says (`model.yaml`); empty where there is none.
+
+    ldm's configs name what the network predicts as `parameterization`, sgm's (SDXL) by a class of their own.
+    """
+    file = beside(path, ".yaml")
+    try:
+        if not file.is_file() or file.stat().st_size > MAX_YAML:
+            return {}
+        data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError, yaml.YAMLError):
+        return {}
+    params = _inside(data, "model", "params")
+    network = params.get("unet_config") or params.get("network_config")
+    return _facts(params, _inside(network, "params")) if network else {}
+
+
+def _facts(params: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
+    schedule = {ours: params[theirs] for ours, theirs in _SCHEDULE.items() if theirs in params}
+    if params.get("zero_terminal_snr") or params.get("rescale_betas_zero_snr"):
+        schedule["zero_terminal_snr"] = True
+    facts: dict[str, Any] = {"prediction": _prediction(params), "schedule": schedule}
+    if "scale_factor" in params:
+        facts["vae"] = {"scale_factor": params["scale_factor"]}
+    if "num_head_channels" in network:
+        facts["unet"] = {"num_heads": None, "head_dim": network["num_head_channels"]}
+    elif "num_heads" in network:
+        facts["unet"] = {"num_heads": network["num_heads"], "head_dim": None}
+    return facts
+
+
+_SCHEDULE = {"beta_start": "linear_start", "beta_end": "linear_end", "steps": "timesteps"}
+
+
+def _prediction(params: Mapping[str, Any]) -> str:
+    scaling = str(_inside(params, "denoiser_config", "params", "scaling_config").get("target", ""))
+    if params.get("parameterization") in ("v", "x0"):
+        return "v" if params["parameterization"] == "v" else "sample"
+    return "v" if scaling.endswith(".VScaling") else "epsilon"
+
+
+def _inside(data: Any, *keys: str) -> Mapping[str, Any]:
+    """The object at this path; empty where there is none."""
+    for key in keys:
+        data = data.get(key) if isinstance(data, Mapping) else None
+    return data if isinstance(data, Mapping) else {}

@@ -1,0 +1,66 @@
+"""Reading the tensors of a checkpoint, from as many files as it has; they stay memory-mapped."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from webui.checkpoints.layouts import UNET, VAE
+from webui.checkpoints.source import Checkpoint
+
+_SCALES = (".scale_weight", ".weight_scale")
+"""How files in fp8 may name the number that a matrix is to be multiplied with (`X.scale_weight` for `X.weight`)."""
+_KNOWN_BESIDE = (
+    "position_ids", "logit_scale", "attn_mask", "text_projection", "text_projection.weight", "scaled_fp8",
+    "input_scale", "scale_input", *(scale[1:] for scale in _SCALES),
+)  # fmt: skip
+"""Ends of names that published files have beside the weights."""
+
+
+class Reader:
+    """Name in an ldm single file -> tensor. `taken` are the names that were asked for. To be used as a context."""
+
+    def __init__(self, source: Checkpoint) -> None:
+        self.taken: set[str] = set()
+        self._source = source
+        self._stack = ExitStack()
+        self._files: dict[Path, Any] = {}
+
+    def __enter__(self) -> Reader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def __call__(self, name: str) -> Tensor:
+        """A tensor of the checkpoint; one in fp8 with a scale of its own as float32."""
+        self.taken.add(name)
+        tensor = self._read(name)
+        for scale in _SCALES if name.endswith(".weight") else ():
+            if (scaled := name.removesuffix(".weight") + scale) in self._source.header.tensors:
+                factors = self._read(scaled).to(torch.float32)  # one, or one per row
+                return tensor.to(torch.float32) * factors.reshape(-1, *[1] * (tensor.ndim - 1))
+        return tensor
+
+    def _read(self, name: str) -> Tensor:
+        place = self._source.place(name)
+        if place.file not in self._files:
+            self._files[place.file] = self._stack.enter_context(safe_open(place.file, framework="pt", device="cpu"))
+        tensor: Tensor = self._files[place.file].get_tensor(place.name)
+        return tensor
+
+
+def unknown_names(names: Iterable[str], taken: Collection[str]) -> list[str]:
+    """The tensors of U-Net, autoencoder and text encoders that were not asked for and are of no use anywhere."""
+    parts = (UNET, VAE, "cond_stage_model.", "conditioner.")
+    left = (name for name in names if name.startswith(parts) and name not in taken)
+    return sorted(name for name in left if not name.endswith(_KNOWN_BESIDE) and not name.startswith(f"{VAE}loss."))
