@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ FOLDER = ROOT / "toybox"
 def rendered(with_person: bool, count: int = 6) -> list[Rendering]:
     """The first held-out scenes with a person, or without one."""
     scenes = (scene_of(seed) for seed in range(HELD_OUT, HELD_OUT + 100))
-    return [render(scene) for scene in scenes if bool(scene.people) == with_person][:count]
+    return [render(scene) for scene in islice((one for one in scenes if bool(one.people) == with_person), count)]
 
 
 def lent() -> PreprocessContext:
