@@ -21,7 +21,7 @@ from webui.ext import BadRequest
 if TYPE_CHECKING:
     from webui.ext import ModelFiles
 
-DECLARED = "clip"
+DECLARED = "clip_vit_base_patch32"
 SYNTAX = re.compile(r"<[^<>]*>|\bBREAK\b|:\s*[+-]?[\d.]+\s*(?=[)\]])|(?<!\\)[()\[\]]|\\(?=[()\[\]\\])")
 """What a prompt says to the program and not to CLIP: networks, chunks, weights, brackets, escapes."""
 

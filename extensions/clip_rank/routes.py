@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 from webui.ext import BadRequest
 
 from . import describe as zero_shot
-from .clip import open_clip, spoken
+from .clip import DECLARED, open_clip, spoken
 
 if TYPE_CHECKING:
     from PIL import Image
 
     from webui.ext import ModelFiles
 
-MODEL = "clip_vit_base_patch32"
-
 
 def describe(body: Mapping[str, Any], images: Sequence[Image.Image], *, models: ModelFiles) -> dict[str, Any]:
     """{"model", "best"} -> {"pictures": [{"text", "subject": [[word, share], ...], "medium": ...}]}."""
     name, best = given(body, images, "model", "best")
-    clip = open_clip(models, name or MODEL)
-    lists = zero_shot.vectors(clip, models, name or MODEL)
+    clip = open_clip(models, name or DECLARED)
+    lists = zero_shot.vectors(clip, models, name or DECLARED)
     found = [zero_shot.describe(clip, vector, lists, best or 3) for vector in clip.of_images(images)]
     return {"pictures": [{"text": one.text, **one.found} for one in found]}
 
@@ -32,7 +30,7 @@ def compare(body: Mapping[str, Any], images: Sequence[Image.Image], *, models: M
     prompt, name = given(body, images, "prompt", "model")
     if not prompt:
         raise BadRequest('There is no "prompt" to compare with.')
-    clip = open_clip(models, name or MODEL)
+    clip = open_clip(models, name or DECLARED)
     likeness = (clip.of_images(images) @ clip.of_texts([spoken(prompt)])[0]).tolist()
     return {"likeness": likeness, "order": sorted(range(len(images)), key=lambda at: -likeness[at])}
 

@@ -60,6 +60,8 @@ type = "bool"
 label = "Canny"
 tabs = ["txt2img"]
 fields = [{id="strength", type="float", max=1}]
+models = ["net"]
+when = ["strength"]
 [[route]]
 name = "hello"
 entry = "main:hello"
@@ -86,6 +88,7 @@ def test_everything_that_can_be_said_is_read():
     assert [(param.id, param.default) for param in spec.params] == [("low", 100)]
     assert manifest.adapters[0].label == "Tiny control"
     assert [field.id for field in manifest.fields] == ["strength"]
+    assert (manifest.accordions[0].models, manifest.accordions[0].when) == (("net",), ("strength",))
     assert manifest.routes[0].entry == "main:hello"
 
 
@@ -131,6 +134,14 @@ def test_a_minimal_manifest_gets_the_defaults():
         (
             CANNY + 'models = ["net"]',
             'extension.toml: preprocessor "canny" needs the model "net", which no [[model]] declares.',
+        ),
+        (
+            HEAD + '[[accordion]]\nlabel = "Rank"\nfields = [{id="on", type="bool"}]\nmodels = ["net"]',
+            'extension.toml: accordion "Rank": "net" is neither a [[model]] nor a field of it.',
+        ),
+        (
+            HEAD + '[[accordion]]\nlabel = "Rank"\nfields = [{id="on", type="bool"}]\nwhen = ["off"]',
+            'extension.toml: accordion "Rank": "off" is no field of it.',
         ),
         (
             HEAD + '[dependencies]\npackages = ["numpy=2"]',

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.extensions.support import ROOT
 from webui.ext.manifest import Manifest, parse_manifest, read_manifest
-from webui.ext.needs import Offered, listed, needed_models, place_of, require_models
+from webui.ext.needs import Offered, listed, models_of_fields, needed_models, place_of, require_models
+from webui.ext.params import values_of
 from webui.schema.errors import NotFound
 
 FAR = """
@@ -82,6 +84,57 @@ def test_normals_need_the_depth_model_that_is_chosen() -> None:
     chosen = {"estimator": "depth_zoe"}
     assert [model.id for _, model in needed_models("normal_depth", chosen, bundled)] == ["zoedepth_nyu_kitti"]
     assert [model.id for _, model in needed_models("normal_midas", {}, bundled)] == ["dpt_hybrid_midas"]
+
+
+JUDGE = """
+[extension]
+id = "judge"
+name = "Judge"
+version = "1.0.0"
+api = "1"
+[[model]]
+id = "small"
+file = "small_net"
+[[model]]
+id = "large"
+file = "large_net"
+[[model]]
+id = "eye"
+file = "eye"
+[[accordion]]
+label = "Judge"
+models = ["net", "eye"]
+when = ["rank", "words"]
+fields = [
+  { id = "rank", type = "bool" }, { id = "words", type = "text" }, { id = "net", type = "text", default = "small" },
+]
+[[accordion]]
+label = "More"
+fields = [{ id = "other", type = "bool", default = true }]
+"""
+
+
+@pytest.mark.parametrize(
+    ("given", "models"),
+    [
+        ({}, []),
+        ({"net": "large"}, []),
+        ({"rank": True}, ["small", "eye"]),
+        ({"words": "a ball", "net": "large"}, ["large", "eye"]),
+        ({"rank": True, "net": "large_net"}, ["large", "eye"]),
+        ({"rank": True, "net": "mine"}, ["eye"]),
+    ],
+)
+def test_fields_need_the_models_that_they_name_where_one_of_them_is_on(
+    given: dict[str, Any], models: list[str]
+) -> None:
+    judge = parse_manifest(JUDGE)
+    assert [model.id for model in models_of_fields(judge, values_of(judge.fields, given))] == models
+
+
+def test_fields_without_a_condition_need_their_models_always() -> None:
+    judge = parse_manifest(JUDGE.replace('when = ["rank", "words"]', ""))
+    assert [model.id for model in models_of_fields(judge, values_of(judge.fields, {}))] == ["small", "eye"]
 
 
 def test_what_is_missing_and_where_it_belongs_is_said_in_good_english(both: Offered, tmp_path: Path) -> None:

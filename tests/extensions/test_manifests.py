@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Callable
 
 import pytest
+import torch
+from torch import nn
+from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from tests.extensions.support import ROOT, manifest
 
@@ -12,6 +17,9 @@ IDS = (
     "canny", "depth", "invert", "lineart", "lines", "normal", "pose", "recolor", "scribble", "segmentation", "shuffle",
     "softedge", "threshold", "tile", "toybox",
 )  # fmt: skip
+WITH_MODELS = tuple(id for id in (*IDS, "clip_rank", "controlnet", "regions") if manifest(id).models)
+NETWORK = {"config.json", "preprocessor_config.json", "model.safetensors"}
+TOKENIZER = {"tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"}
 MAY_IMPORT = {"cv2", "numpy", "torch", "transformers", "PIL", "webui.ext"}
 STANDARD = {"colorsys", "collections.abc", "dataclasses", "json", "math", "pathlib", "typing"}
 
@@ -54,15 +62,50 @@ def test_an_extension_imports_from_webui_ext_and_the_promised_libraries_alone(id
             assert roots <= MAY_IMPORT | STANDARD, path
 
 
-@pytest.mark.parametrize("id", IDS)
+@pytest.mark.parametrize("id", WITH_MODELS)
 def test_models_name_their_place_their_source_and_their_licence(id: str):
     for model in manifest(id).models:
-        assert model.file == model.id
         assert model.license in {"Apache-2.0", "MIT"}
         assert model.megabytes > 0
-        assert {part.file for part in model.parts} == {"config.json", "preprocessor_config.json", "model.safetensors"}
+        assert model.file
+        repository, _, folder = model.repository.replace(")", "").partition(" (")
+        where = f"https://huggingface.co/{repository}/resolve/[0-9a-z]+/{folder}".rstrip("/")
         for part in model.parts:
-            assert part.url == f"https://huggingface.co/{model.repository}/resolve/main/{part.file}"
+            assert re.fullmatch(f"{where}/{re.escape(part.file)}", part.url)
+
+
+@pytest.mark.parametrize("id", [id for id in WITH_MODELS if id != "controlnet"])
+def test_models_are_whole_repositories_in_folders_of_their_name(id: str):
+    for model in manifest(id).models:
+        assert model.file == model.id
+        assert {part.file for part in model.parts} - (TOKENIZER if id == "clip_rank" else set()) == NETWORK
+
+
+def tower(width: int, layers: int, inner: int, projection: int) -> CLIPVisionModelWithProjection:
+    """The image half of a CLIP with patches of 14 x 14 pixels, without memory for its numbers."""
+    return CLIPVisionModelWithProjection(
+        CLIPVisionConfig(
+            hidden_size=width, num_hidden_layers=layers, intermediate_size=inner, num_attention_heads=16,
+            projection_dim=projection, image_size=224, patch_size=14,
+        )
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("id", "model", "network", "bytes_per_number"),
+    [
+        ("clip_rank", "clip_vit_base_patch32", lambda: CLIPModel(CLIPConfig()), 4),  # transformers' default: ViT-B/32
+        ("controlnet", "clip_h", lambda: tower(1280, 32, 5120, 1024), 4),
+        ("controlnet", "clip_g", lambda: tower(1664, 48, 8192, 1280), 2),
+    ],
+)
+def test_the_size_that_is_told_of_a_clip_is_that_of_its_architecture(
+    id: str, model: str, network: Callable[[], nn.Module], bytes_per_number: int
+):
+    with torch.device("meta"):
+        numbers = sum(weight.numel() for weight in network().parameters())
+    (declared,) = [one for one in manifest(id).models if one.id == model]
+    assert declared.megabytes == pytest.approx(numbers * bytes_per_number / 1e6, rel=2e-3)
 
 
 def test_no_two_extensions_have_a_preprocessor_of_the_same_id():

@@ -7,6 +7,7 @@ import io
 import pytest
 from PIL import Image
 
+from tests.extensions.support import ROOT
 from tests.runtime.conftest import House, finish, txt2img
 from tests.steered import SKETCH, allow, write_control_model, write_extension
 from webui.images.infotext import read_form, read_texts
@@ -209,6 +210,21 @@ def test_a_preprocessor_without_its_model_file_refuses_job_and_preview_at_once(h
     place.mkdir()
     (place / "net.bin").touch()
     assert finish(runtime, runtime.jobs.submit(txt2img(control=(unit(runtime),)), "local")).units
+
+
+def test_fields_without_their_model_file_refuse_the_job_at_once_where_they_are_on(house: House) -> None:
+    write_extension(house.root / "extensions" / "clip_rank", (ROOT / "clip_rank" / "extension.toml").read_text())
+    allow(house.root / "data", "clip_rank")
+    runtime = house.open({"extensions_dirs": (house.root / "extensions",)})
+    net = "clip_vit_base_patch32"
+    for on in ("compare", "describe"):
+        with pytest.raises(BadRequest) as refused:
+            runtime.jobs.submit(txt2img(ext={"clip_rank": {on: True}}), "local")
+        assert refused.value.message.startswith("CLIP rank needs config.json, preprocessor_config.json, ")
+        assert net in refused.value.message
+        assert "Fetch them under Extensions" in refused.value.cure
+    for values in ({}, {"order": False, "words": "a ball", "model": net}, {"compare": True, "model": "mine"}):
+        assert runtime.jobs.submit(txt2img(ext={"clip_rank": values}), "local")
 
 
 POSE = SKETCH.replace('"sketch"', '"stick"').replace('"lines"', '"stick"').replace('"edges"', '"pose"\npicture = false')

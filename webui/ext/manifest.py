@@ -76,12 +76,22 @@ class Manifest(Head):
         for param in (*self.settings, *(param for spec in self.preprocessors for param in spec.params)):
             if param.type == "image":
                 raise ValueError(f'"{param.id}" is a picture, which only the fields of an accordion can be')
+        return self
+
+    @model_validator(mode="after")
+    def _names_that_are_there(self) -> Manifest:
         declared = {model.id for model in self.models}
         for spec in self.preprocessors:
             if missing := [model for model in spec.models if model not in declared]:
                 raise ValueError(
                     f'preprocessor "{spec.id}" needs the model "{missing[0]}", which no [[model]] declares'
                 )
+        for one in self.accordions:
+            fields = {field.id for field in one.fields}
+            if missing := [word for word in one.models if word not in declared | fields]:
+                raise ValueError(f'accordion "{one.label}": "{missing[0]}" is neither a [[model]] nor a field of it')
+            if missing := [word for word in one.when if word not in fields]:
+                raise ValueError(f'accordion "{one.label}": "{missing[0]}" is no field of it')
         return self
 
     @property

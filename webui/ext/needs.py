@@ -1,4 +1,4 @@
-"""Which model files a preprocessor needs, and what the user is told where they are not there. Needs no torch."""
+"""Which model files preprocessors and fields need, and what the user is told where they are missing. Needs no torch."""
 
 from __future__ import annotations
 
@@ -34,6 +34,19 @@ def needed_models(id: str, params: Mapping[str, Any], offered: Offered) -> tuple
 def require_models(id: str, params: Mapping[str, Any], offered: Offered, models_dir: Path) -> None:
     """Raises NotFound where a model that a preprocessor needs is not there, saying what to put where."""
     for manifest, model in needed_models(id, params, offered):
+        place_of(manifest, model, models_dir)
+
+
+def models_of_fields(manifest: Manifest, values: Mapping[str, Any]) -> tuple[ModelFile, ...]:
+    """The models that an extension needs with these values of all its fields."""
+    acting = [one for one in manifest.accordions if not one.when or any(values[field] for field in one.when)]
+    named = {str(values.get(word, word)) for accordion in acting for word in accordion.models}
+    return tuple(model for model in manifest.models if named & {model.id, model.file})
+
+
+def require_models_of_fields(manifest: Manifest, values: Mapping[str, Any], models_dir: Path) -> None:
+    """Raises NotFound where a model that an extension needs with these values of all its fields is not there."""
+    for model in models_of_fields(manifest, values):
         place_of(manifest, model, models_dir)
 
 

@@ -143,11 +143,15 @@ class AdapterSpec(Strict):
 
 
 class AccordionSpec(Strict):
-    """Fields that the page shows in these tabs; their values arrive as `request.ext[id]`."""
+    """Fields that the page shows in these tabs; their values arrive as `request.ext[id]`. models: ids of the files that
+    a request needs, or of fields that name one by its id or its place. when: fields; the files are needed only where
+    one of these is on."""
 
     label: Line
     tabs: tuple[Tab, ...] = Field(("txt2img", "img2img", "inpaint"), min_length=1)
     fields: tuple[Param, ...] = Field(min_length=1)
+    models: tuple[str, ...] = ()
+    when: tuple[str, ...] = ()
 
 
 class RouteSpec(Strict):

@@ -11,12 +11,12 @@ from webui.checkpoints.control import UNION, UNION_TYPES
 from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
 from webui.control.validate import FAMILY_NAMES, Known, KnownPreprocessor, check_units
 from webui.ext.manifest import Manifest, PreprocessorSpec
-from webui.ext.needs import require_models
+from webui.ext.needs import require_models, require_models_of_fields
 from webui.ext.params import values_of
 from webui.nn.config import ModelConfig
 from webui.runtime.extensions import Extensions
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
-from webui.schema.errors import BadRequest
+from webui.schema.errors import BadRequest, NotFound
 from webui.schema.requests import Request
 from webui.schema.resolve import hires_model
 
@@ -45,13 +45,16 @@ class Steering:
         """The resolved request with all parameters of its units and extensions filled in, and notes for the user.
 
         Raises:
-            BadRequest: a unit cannot act, or a value breaks its declaration; it names the unit and the field.
+            BadRequest: a unit cannot act, a value breaks its declaration, or a model file that it needs is missing; it
+                names the unit and the field, or the extension.
             ModelError: the checkpoint cannot be read.
         """
         acting = any(unit.enabled for unit in request.control)
         notes = self._check_units(request) if acting else ()
         units = tuple(self._filled(unit) if unit.enabled else unit for unit in request.control)
-        return request.model_copy(update={"control": units, "ext": self.extensions.check(request.ext)}), notes
+        ext = self.extensions.check(request.ext)
+        self._require_for_fields(ext)
+        return request.model_copy(update={"control": units, "ext": ext}), notes
 
     def filled(self, unit: ControlUnit) -> ControlUnit:
         """The unit with all parameters of its preprocessor.
@@ -113,6 +116,14 @@ class Steering:
     def _require(self, id: str, params: Mapping[str, Any]) -> None:
         """Raises NotFound where a model file of the preprocessor is missing."""
         require_models(id, params, self.extensions.preprocessors, self.catalogue.models_dir)
+
+    def _require_for_fields(self, ext: Mapping[str, Mapping[str, Any]]) -> None:
+        """Raises BadRequest where a model file that the values of an extension's fields need is missing."""
+        for manifest in [manifest for manifest in self.extensions.ready if manifest.id in ext]:
+            try:
+                require_models_of_fields(manifest, ext[manifest.id], self.catalogue.models_dir)
+            except NotFound as error:
+                raise BadRequest(error.message, error.cure) from None
 
     def _filled(self, unit: ControlUnit) -> ControlUnit:
         found = self.extensions.preprocessors.get(unit.preprocessor)
