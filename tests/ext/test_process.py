@@ -72,7 +72,7 @@ class Process:
             ExtState(data).enable(id, allow=True)
         options = EngineOptions(
             models_dir, device="cpu", extensions=(folder,), data_dir=data,
-            patience=Patience(floor=20, factor=20, first=60, asked=6, loading=600),
+            patience=Patience(floor=10, factor=20, first=60, asked=6, loading=600),
         )  # fmt: skip
         self.events: queue.Queue[tuple[Event, bytes | None]] = queue.Queue()
         self.engine = EngineProcess(options, lambda event, blob: self.events.put((event, blob)))
