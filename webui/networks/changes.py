@@ -52,7 +52,8 @@ def _weight(change: Change, weight: Tensor) -> Tensor | None:
     if change.kind in ("full", "norm"):
         added = change.parts.get("diff" if change.kind == "full" else "w_norm")
         return None if added is None else fitted(added, weight)
-    added = fitted(_ADDED[change.kind](change.parts, weight), weight) * _scale(change)
+    # its own tensor, not the file's; in place, as most of the time goes into the memory of new ones
+    added = fitted(_ADDED[change.kind](change.parts, weight), weight).mul_(_scale(change))
     lengths = _lengths(change.parts, weight)
     return added if lengths is None else with_lengths(weight + added, *lengths) - weight
 
