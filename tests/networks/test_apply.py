@@ -11,7 +11,7 @@ from tests.networks.files import delta, lora, write
 from tests.nn.weights import draw, relative_error
 from webui.checkpoints.load import LoadedModel
 from webui.ext.guard import ModelPrint
-from webui.networks.apply import Effect, applied
+from webui.networks.apply import Effect, applied, check_effects
 from webui.networks.load import Network, model_parts, open_network
 from webui.networks.steps import Use
 from webui.schema.errors import ModelError
@@ -189,8 +189,27 @@ def test_weights_that_are_not_finite_are_refused(tmp_path: Path, tiny: Tiny) -> 
 def test_a_network_of_zeros_changes_nothing_and_tells_it(tmp_path: Path, tiny: Tiny) -> None:
     model = tiny("sd1")
     tensors = {name: torch.zeros_like(tensor) for name, tensor in loras(model).items()}
-    with applied(model, [Use(network(tmp_path, model, tensors))]) as networks:
+    uses = [Use(network(tmp_path, model, tensors))]
+    with applied(model, uses) as networks:
         assert networks.effects == (Effect("a", 3, 0),)
+        with pytest.raises(ModelError, match="its weights are zeros"):
+            check_effects(uses, networks.effects)
+
+
+def test_a_network_at_0_where_its_layers_are_is_an_error(tmp_path: Path, tiny: Tiny) -> None:
+    model = tiny("sd1")
+    in_unet = network(tmp_path, model, lora(KOHYA, weight(model, "unet", OURS), 1))
+    uses = [Use(in_unet, te=1, unet=0)]
+    with applied(model, uses) as networks, pytest.raises(ModelError, match="layers of the U-Net alone"):
+        check_effects(uses, networks.effects)
+
+
+@pytest.mark.parametrize(("te", "unet"), [(0, 0), (0, 1), (1, 1)])
+def test_a_network_that_acts_or_is_not_wanted_passes(tmp_path: Path, tiny: Tiny, te: float, unet: float) -> None:
+    model = tiny("sd1")
+    uses = [Use(network(tmp_path, model, lora(KOHYA, weight(model, "unet", OURS), 1)), te, unet)]
+    with applied(model, uses) as networks:
+        check_effects(uses, networks.effects)
 
 
 def test_an_error_within_leaves_nothing(tmp_path: Path, tiny: Tiny) -> None:
@@ -234,3 +253,19 @@ def test_channels_stay_last(tmp_path: Path, tiny: Tiny) -> None:
     strides = weight(model, "unet", OUR_CONV).stride()
     with applied(model, [Use(network(tmp_path, model, loras(model)))]):
         assert weight(model, "unet", OUR_CONV).stride() == strides
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("moved", [False, True], ids=["stays", "moves while it lasts"])
+def test_on_a_gpu_every_byte_comes_back_as_well(tmp_path: Path, tiny: Tiny, moved: bool) -> None:
+    model, there = tiny("sd1"), tiny("sd1")
+    before, tensors = bits(copies(model)), loras(model)
+    for module in model_parts(there).values():
+        module.to("cuda")
+    with applied(there, [Use(network(tmp_path, there, tensors))]):
+        expected = weight(model, "unet", OURS) + delta(tensors, KOHYA)
+        assert relative_error(weight(there, "unet", OURS).cpu(), expected) < 1e-5
+        if moved:
+            there.unet.to("cpu")
+    assert weight(there, "unet", OURS).is_cuda is not moved
+    assert bits({name: tensor.cpu() for name, tensor in copies(there).items()}) == before

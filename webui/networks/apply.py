@@ -20,6 +20,7 @@ from webui.checkpoints.load import LoadedModel
 from webui.networks.load import model_parts
 from webui.networks.names import Place
 from webui.networks.steps import Step, Use, steps_by_place, work_out
+from webui.schema.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,24 @@ class Effect:
     name: str
     asked: int
     changed: int
+
+
+def check_effects(uses: Sequence[Use], effects: Sequence[Effect]) -> None:
+    """Let networks pass that change something, and those that are wanted at the weight 0.
+
+    Raises:
+        ModelError: one is wanted and changes nothing; why.
+    """
+    for use, effect in zip(uses, effects, strict=True):
+        if effect.changed or not (use.te or use.unet):
+            continue
+        if effect.asked:
+            raise ModelError(f'"{effect.name}" changes nothing: its weights are zeros.', "Get another version of it.")
+        has = "U-Net" if use.te else "text encoder"
+        raise ModelError(
+            f'"{effect.name}" changes nothing: it has layers of the {has} alone, where its weight is 0.',
+            "Give it another weight there, or take it out of the prompt.",
+        )
 
 
 @contextmanager
