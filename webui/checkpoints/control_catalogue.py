@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import difflib
 import json
-import re
-import shlex
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.control import ControlInfo, UnknownControl, detect_control
-from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
-from webui.checkpoints.header import PICKLES, read_header
+from webui.checkpoints.files import is_model_file, walk
+from webui.checkpoints.header import read_header
+from webui.checkpoints.listing import HASH_IN_NAME, Listing, Naming, find, near, refuse_pickle
 from webui.checkpoints.notes import read_sidecar
-from webui.schema.errors import AtelierError, ModelError, NotFound
+from webui.schema.errors import AtelierError, NotFound
 
 FOLDERS = ("ControlNet", "T2I-Adapter", "IP-Adapter")
 DIFFUSERS_STEM = "diffusion_pytorch_model"
-_HASH_IN_NAME = re.compile(r"\s*\[[0-9a-fA-F]{6,64}\]\s*$")
 
 
 @dataclass(frozen=True)
@@ -50,19 +47,15 @@ Models = list[ControlModel]
 
 
 class ControlCatalogue:
-    """Control models under `models_dir`: ControlNet, T2I-Adapter, IP-Adapter and below them.
-
-    A file is looked at once, and again when it changes. Safe to use from several threads.
-    """
+    """Control models under `models_dir`: ControlNet, T2I-Adapter, IP-Adapter and below them."""
 
     def __init__(self, models_dir: str | Path) -> None:
         self.models_dir = Path(models_dir)
-        self._known: dict[Path, tuple[Stamp, ControlModel]] = {}
-        self._lock = threading.Lock()
+        self._listing = Listing(partial(_files, self.models_dir), describe_control)
 
     def list(self) -> Models:
         """All files by name, also those that cannot be used: their `error` says why."""
-        return sorted(self._scan(), key=lambda model: model.name.lower())
+        return sorted(self._listing.list(), key=lambda model: model.name.lower())
 
     def find(self, name: str) -> ControlModel:
         """The file of this name; "name [a1b2c3d4]", its file's name and its last part alone do as well.
@@ -70,42 +63,21 @@ class ControlCatalogue:
         Raises:
             NotFound: with names that are near.
         """
-        models = self.list()
-        plain = _HASH_IN_NAME.sub("", name)
-        for names in _NAMINGS:
-            for model in models:
-                if plain.lower() in [known.lower() for known in names(model)]:
-                    return model
-        known = [model.name for model in models if not model.error]
-        near = difflib.get_close_matches(plain, known, 3, 0.4) or known[:3]
+        models, plain = self.list(), HASH_IN_NAME.sub("", name)
+        found = find(models, plain, _NAMINGS, lambda model: not model.error)
+        if found is not None:
+            return found
+        like = near(plain, [model.name for model in models if not model.error], first=3)
         raise NotFound(
             f"There is no control model {name!r} in {self.models_dir / FOLDERS[0]}.",
-            f"Put its .safetensors file there, or use one of: {', '.join(near)}." if near else "Put its file there.",
+            f"Put its .safetensors file there, or use one of: {like}." if like else "Put its file there.",
         )
-
-    def _scan(self) -> Models:
-        with self._lock:
-            present = dict(_files(self.models_dir))
-            found: dict[Path, tuple[Stamp, ControlModel]] = {}
-            for path, name in present.items():
-                try:
-                    stamp = stamp_of(path)
-                except OSError:  # gone since it was listed, or a broken link
-                    continue
-                known = self._known.get(path)
-                found[path] = known if known and known[0] == stamp else (stamp, describe_control(path, name, stamp[1]))
-            self._known = found
-            return [model for _, model in found.values()]
 
 
 def describe_control(path: Path, name: str, size: int = 0) -> ControlModel:
     """What the header of a file says, or in `error` why it cannot be used. size: bytes."""
     try:
-        if path.suffix.lower() in PICKLES:
-            raise ModelError(
-                f"{path.name} is a pickle, which could run foreign code; it was not opened.",
-                f"Convert it: python3 launch.py models convert {shlex.quote(str(path))}",
-            )
+        refuse_pickle(path)
         return ControlModel(name, path, size, detect_control(read_header(path), name, beside(path)))
     except UnknownControl as error:
         return ControlModel(name, path, size, error=str(error), unknown=True)
@@ -135,7 +107,7 @@ def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
                 yield path, (name if named is path.parent else name.with_suffix("")).as_posix()
 
 
-_NAMINGS: tuple[Callable[[ControlModel], tuple[str, ...]], ...] = (
+_NAMINGS: tuple[Naming[ControlModel], ...] = (
     lambda model: (model.name,),
     lambda model: (model.path.name, model.name.rsplit("/", 1)[-1]),
 )

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
-import shlex
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
-from webui.checkpoints.header import PICKLES, read_header
+from webui.checkpoints.files import is_model_file, walk
+from webui.checkpoints.header import read_header
+from webui.checkpoints.listing import Listing, Naming, find, near, refuse_pickle
 from webui.networks.detect import NetworkInfo, detect_network
 from webui.networks.files import beside, name_of
 from webui.schema.errors import AtelierError, ModelError, NotFound
@@ -38,19 +37,15 @@ Files = list[NetworkFile]
 
 
 class NetworkCatalogue:
-    """Networks under `models_dir`: in the folders Lora and LyCORIS and below them.
-
-    A file is looked at once, and again when it changes. Safe to use from several threads.
-    """
+    """Networks under `models_dir`: in the folders Lora and LyCORIS and below them."""
 
     def __init__(self, models_dir: str | Path) -> None:
         self.models_dir = Path(models_dir)
-        self._known: dict[Path, tuple[Stamp, NetworkFile]] = {}
-        self._lock = threading.Lock()
+        self._listing = Listing(partial(_files, self.models_dir), describe_network)
 
     def list(self) -> Files:
         """All files by name, also those that cannot be used: their `error` says why."""
-        return sorted(self._scan(), key=lambda file: file.name.lower())
+        return sorted(self._listing.list(), key=lambda file: file.name.lower())
 
     def find(self, name: str) -> NetworkFile:
         """The network that a tag means: by its path below the folder, by its file's name with or without ending, or
@@ -60,53 +55,25 @@ class NetworkCatalogue:
             NotFound: with names that are near.
             ModelError: the file cannot be used.
         """
-        found = self._find(name)
+        files = self.list()
+        found = find(files, name, _NAMINGS, lambda file: file.info is not None)
         if found is None:
-            raise self._not_found(name)
+            raise self._not_found(name, files)
         if found.info is None:
             raise ModelError(found.error, "Until then, take it out of the prompt.")
         return found
 
-    def _find(self, name: str) -> NetworkFile | None:
-        files = self.list()
-        for names in _NAMINGS:
-            same = [file for file in files if name.lower() in (known.lower() for known in names(file))]
-            exact = [file for file in same if name in names(file)] or same
-            if exact:
-                return next((file for file in exact if file.info is not None), exact[0])
-        return None
-
-    def _not_found(self, name: str) -> NotFound:
-        known = [file.name.rsplit("/", 1)[-1] for file in self.list() if file.info is not None]
-        near = difflib.get_close_matches(name, known, 3, 0.4)
+    def _not_found(self, name: str, files: Files) -> NotFound:
+        like = near(name, [file.name.rsplit("/", 1)[-1] for file in files if file.info is not None])
         put = f"Put its .safetensors file into {self.models_dir / FOLDERS[0]}"
-        return NotFound(
-            f'There is no network "{name}".',
-            f"{put}, or use one of: {', '.join(near)}." if near else f"{put}, or take it out of the prompt.",
-        )
-
-    def _scan(self) -> Files:
-        with self._lock:
-            found: dict[Path, tuple[Stamp, NetworkFile]] = {}
-            for path, name in _files(self.models_dir):
-                try:
-                    stamp = stamp_of(path)
-                except OSError:  # gone since it was listed, or a broken link
-                    continue
-                known = self._known.get(path)
-                found[path] = known if known and known[0] == stamp else (stamp, describe_network(path, name, stamp[1]))
-            self._known = found
-            return [file for _, file in found.values()]
+        rest = f"use one of: {like}" if like else "take it out of the prompt"
+        return NotFound(f'There is no network "{name}".', f"{put}, or {rest}.")
 
 
 def describe_network(path: Path, name: str, size: int = 0) -> NetworkFile:
     """What the header of a file says, or in `error` why it cannot be used. size: bytes."""
     try:
-        if path.suffix.lower() in PICKLES:
-            raise ModelError(
-                f"{path.name} is a pickle, which could run foreign code; it was not opened.",
-                f"Convert it: python3 launch.py models convert {shlex.quote(str(path))}",
-            )
+        refuse_pickle(path)
         return NetworkFile(name, path, size, detect_network(read_header(path), beside(path)))
     except AtelierError as error:
         return NetworkFile(name, path, size, error=str(error))
@@ -118,7 +85,7 @@ def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
         yield from ((path, name_of(path, root)) for path in walk(root, True) if is_model_file(path))
 
 
-_NAMINGS: tuple[Callable[[NetworkFile], tuple[str, ...]], ...] = (
+_NAMINGS: tuple[Naming[NetworkFile], ...] = (
     lambda file: (file.name,),
     lambda file: (file.name.rsplit("/", 1)[-1], file.path.name),
     lambda file: (file.alias,) if file.alias else (),
