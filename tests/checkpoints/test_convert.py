@@ -148,3 +148,14 @@ def test_the_conversion_reads_weights_only():
     assert [[(k.arg, ast.unparse(k.value)) for k in node.keywords] for node in loads] == [
         [("map_location", "'cpu'"), ("weights_only", "True")]
     ]
+
+
+@pytest.mark.parametrize("holder", [dict, torch.nn.ParameterDict], ids=["dict", "module"])
+def test_an_embeddings_pickle_becomes_the_vectors_of_its_word(tmp_path, holder):
+    vectors = torch.nn.Parameter(torch.randn(3, 8))
+    saved = {"string_to_token": {"*": 265}, "string_to_param": holder({"*": vectors}), "name": "cat", "step": 500}
+    torch.save(saved, tmp_path / "cat.pt")
+    assert main(tmp_path / "cat.pt", tmp_path / "cat.safetensors") == 0
+    found = load_file(tmp_path / "cat.safetensors")
+    assert found.keys() == {"emb_params"}
+    assert torch.equal(found["emb_params"], vectors)

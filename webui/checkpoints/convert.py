@@ -26,6 +26,9 @@ UNSAFE, UNREADABLE = 3, 4
 """Exit statuses of the process."""
 _NESTS = ("state_dict", "model", "module", "params_ema", "params")
 """Where training programs put the tensors inside what they save."""
+_WORDS = "string_to_param"
+EMBEDDING = "emb_params"
+"""Where textual inversion's programs put a word's vectors in a pickle, and in a safetensors file."""
 
 
 def convert_checkpoint(source: Path, timeout: float = TIMEOUT) -> Path:
@@ -85,7 +88,7 @@ def main(source: Path, target: Path) -> int:
     from safetensors.torch import save_file
 
     try:
-        with torch.serialization.safe_globals(_inert_globals(source)):
+        with torch.serialization.safe_globals([torch.nn.ParameterDict, *_inert_globals(source)]):
             loaded = torch.load(source, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         called = re.search(r"GLOBAL (\S+)", str(error))
@@ -106,6 +109,10 @@ def _tensors(loaded: Any) -> Iterator[tuple[str, Any]]:
     """Named tensors of what a training program saved."""
     import torch
 
+    if isinstance(loaded, Mapping) and _WORDS in loaded:
+        words = getattr(loaded[_WORDS], "_parameters", loaded[_WORDS])  # the first programs have a torch module there
+        vectors = list(words.values()) if isinstance(words, Mapping) else []
+        loaded = {EMBEDDING: vectors[0].detach()} if len(vectors) == 1 else None
     while isinstance(loaded, Mapping):
         nest = next((key for key in _NESTS if isinstance(loaded.get(key), Mapping)), None)
         if nest is None:

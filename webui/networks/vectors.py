@@ -1,0 +1,29 @@
+"""The vectors of an embedding for the text encoders of a loaded model."""
+
+from __future__ import annotations
+
+from safetensors import safe_open
+from torch import Tensor
+
+from webui.checkpoints.load import LoadedModel
+from webui.networks.embeddings import EmbeddingFile, check_fits
+from webui.schema.errors import ModelError
+
+
+def load_vectors(file: EmbeddingFile, model: LoadedModel) -> tuple[Tensor, ...]:
+    """For each text encoder the vectors (n d) that stand in the place of n token embeddings, on its device.
+
+    Raises:
+        ModelError: the file cannot be used, is for another family, or has NaN in it.
+    """
+    if file.info is None:
+        raise ModelError(file.error)
+    check_fits(file.name, file.info, model.config)
+    found = []
+    with safe_open(file.path, framework="pt", device="cpu") as opened:
+        for key, text in zip(file.info.keys, model.texts, strict=True):
+            vectors = opened.get_tensor(key)
+            if not vectors.float().isfinite().all():
+                raise ModelError(f'The embedding "{file.name}" is damaged: it has NaN numbers.', "Download it again.")
+            found.append(vectors.reshape(file.info.vectors, -1).to(text.text_model.embeddings.token_embedding.weight))
+    return tuple(found)
