@@ -1,18 +1,31 @@
 """What a network file is, by its header alone."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tests.networks.files import header_only, kohya
-from webui.checkpoints.header import read_header
+from webui.checkpoints.header import Header, TensorInfo, read_header
+from webui.networks.changes import Change
 from webui.networks.detect import NetworkInfo, detect_network
 from webui.networks.family import OTHER, check_family
+from webui.networks.keys import SPELLINGS
+from webui.networks.kinds import KINDS, Kind
+from webui.networks.load import PlacedChange
+from webui.networks.names import Place
+from webui.networks.steps import Step, work_out
 from webui.schema.errors import ModelError
 
 SD1_LAYER = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
+LAYERS = [SD1_LAYER, "unet.mid_block.resnets.0.conv1", "lora_te2_text_projection", "text_encoder.x", ""]
+ENDINGS = [ending for endings in SPELLINGS.values() for ending in endings] + [".bias", ".lora_E"]
+SHAPES = st.lists(st.sampled_from([1, 2, 3, 4, 6, 8]), max_size=4).map(tuple)
 
 
 def detect(
@@ -196,3 +209,36 @@ def test_without_it_the_most_frequent_tags_of_training_are_the_trigger_words(tmp
 def test_damaged_metadata_does_no_harm(tmp_path: Path, said: str) -> None:
     metadata = {"ss_tag_frequency": said, "lora_adapter_metadata": said, "atelier.config": said}
     assert detect(tmp_path, kohya([SD1_LAYER], 8, 768), metadata).family == "sd1"
+
+
+@given(st.dictionaries(st.tuples(st.sampled_from(LAYERS), st.sampled_from(ENDINGS)), SHAPES, max_size=12))
+def test_no_mixture_of_tensors_raises_anything_but_a_model_error(
+    tensors: dict[tuple[str, str], tuple[int, ...]],
+) -> None:
+    header = Header({layer + ending: TensorInfo("F16", shape) for (layer, ending), shape in tensors.items()})
+    with contextlib.suppress(ModelError):
+        info = detect_network(header)
+        assert info.keys == len(tensors)
+        assert set(info.unread) < header.tensors.keys()
+
+
+def parts_of(kind: Kind) -> st.SearchStrategy[dict[str, tuple[int, ...]]]:
+    """Shapes of all that a kind may have, in one of its forms."""
+    forms = st.tuples(*(st.sampled_from(need) for need in kind.needs), st.lists(st.sampled_from(kind.may or ("x",))))
+    return forms.flatmap(lambda form: st.fixed_dictionaries({part: SHAPES for parts in form for part in parts}))
+
+
+@given(
+    st.sampled_from(KINDS).flatmap(lambda kind: st.tuples(st.just(kind.id), parts_of(kind))),
+    st.sampled_from([(8, 6), (8, 6, 3, 3), (8,)]),
+)
+def test_no_mixture_of_shapes_raises_anything_unforeseen(
+    kind: tuple[str, dict[str, tuple[int, ...]]], weight: tuple[int, ...]
+) -> None:
+    parts = {part: torch.ones(shape) for part, shape in kind[1].items()}
+    placed = PlacedChange("x", Place("unet", ("y",)), Change(kind[0], parts))
+    now = {"y.weight": torch.ones(weight), "y.bias": torch.ones(weight[0])}
+    with contextlib.suppress(ModelError):
+        work_out(Step(0, placed, 1.0), now)
+    assert now["y.weight"].shape == weight
+    assert now["y.bias"].shape == weight[:1]

@@ -34,6 +34,29 @@ def test_every_layer_of_a_text_encoder_has_a_name(name: str) -> None:
     assert layers(build_text(config)) | {"text_projection"} == named
 
 
+@pytest.mark.parametrize(
+    ("family", "unet", "texts"), [("sd1", 192, [72]), ("sd2", 192, [138]), ("sdxl", 722, [72, 192])]
+)
+def test_kohyas_trainer_finds_as_many_layers(family: str, unet: int, texts: list[int]) -> None:
+    """The numbers that it prints for the published models: linear layers and 1 x 1 convolutions of transformers.
+
+    SD 2.x's text encoder has 23 layers in diffusers' form, which it trains on, and 24 here.
+    """
+    config, names = CONFIGS[family], LayerNames.of(CONFIGS[family])
+    inside = [f"transformer_blocks.{i}." for i in range(10)]
+    count = sum(
+        any(part in modules[0] for part in (*inside, "proj_in", "proj_out")) and ".norm" not in modules[0]
+        for modules in dict.fromkeys(dict(unet_names(config.unet)).values())
+    )
+    assert count == unet
+    for index, (text, expected) in enumerate(zip(config.texts, texts, strict=True)):
+        prefix = f"lora_te{index + 1 if family == 'sdxl' else ''}_text_model_encoder_layers"
+        layers = [f"self_attn_{one}_proj" for one in ("q", "k", "v", "out")] + ["mlp_fc1", "mlp_fc2"]
+        found = [names.find(f"{prefix}_{i}_{layer}") for i in range(text.layers) for layer in layers]
+        assert None not in found
+        assert len(set(found)) - (6 if family == "sd2" else 0) == expected
+
+
 def test_no_two_layers_share_a_name() -> None:
     for config in CONFIGS.values():
         for names in (unet_names(config.unet), *(text_names(text) for text in config.texts)):

@@ -74,7 +74,7 @@ def work_out(step: Step, now: dict[str, Tensor]) -> bool:
 def _differences(step: Step, weight: Tensor, bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
     try:
         found = step.placed.change.differences(weight, bias)
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError) as error:
         if "memory" in str(error):
             raise
         raise ModelError(
