@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 from tests.ext.studio import PLAIN, Studio
 from webui.ext.hooks import HOOKS
 from webui.schema.control import ControlUnit
-from webui.schema.events import Done, Failed
+from webui.schema.events import Done, Event, Failed
 from webui.schema.images import ImageRef
 from webui.schema.requests import Txt2Img
 
@@ -393,18 +393,102 @@ def test_a_control_adapter_that_fails_is_named(studio: Studio, parts: dict[str, 
     plain = studio.draw()
     code = ADAPTER.format(**{"load": "pass", "residuals": "return Residuals()", **parts})
     studio.add("bad", code, tables=BAD)
-    folder = studio.engine.models.catalogue.models_dir / "ControlNet"
-    folder.mkdir(exist_ok=True)
-    save_file({"bad.weight": torch.ones(1)}, folder / "bad.safetensors")
-    picture = io.BytesIO()
-    Image.new("RGB", (16, 16)).save(picture, "PNG")
-    ref = ImageRef(sha256=hashlib.sha256(picture.getvalue()).hexdigest())
-    request = Txt2Img(**PLAIN, control=(ControlUnit(model="bad", image=ref),))
-    last = studio.run(request, {ref.sha256: picture.getvalue()})
+    last = controlled(studio, "bad")
     assert isinstance(last, Failed)
     assert told in last.error["message"]
     assert len(studio.restarts) == ("float64" in code)
     survives(studio, "bad", plain)
+
+
+def controlled(studio: Studio, name: str) -> Event:
+    """The last event of a job with a unit of a control file that has one weight, of this name."""
+    folder = studio.engine.models.catalogue.models_dir / "ControlNet"
+    folder.mkdir(exist_ok=True)
+    save_file({f"{name}.weight": torch.ones(1)}, folder / f"{name}.safetensors")
+    picture = io.BytesIO()
+    Image.new("RGB", (16, 16)).save(picture, "PNG")
+    ref = ImageRef(sha256=hashlib.sha256(picture.getvalue()).hexdigest())
+    request = Txt2Img(**PLAIN, control=(ControlUnit(model=name, image=ref),))
+    return studio.run(request, {ref.sha256: picture.getvalue()})
+
+
+LIGHT = """
+import torch
+from webui.ext import ControlAdapter, Match, Residuals
+
+class Light(ControlAdapter):
+    \"\"\"One number for the whole of the first hidden state.\"\"\"
+
+    def __init__(self, channels):
+        self.channels = channels
+        self.net = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Identity())
+        torch.nn.init.ones_(self.net[0].weight)
+
+    @classmethod
+    def probe(cls, header): return Match("Light") if "light.weight" in header.tensors else None
+
+    @classmethod
+    def load(cls, weights, match, base, device): return cls(base.config.model_channels)
+
+    def residuals(self, call, prepared):
+        self.net.used = True  # what an adapter keeps is no leak
+        light = self.net(torch.ones(1)).expand(1, self.channels, *call.x.shape[2:])
+        return Residuals(hidden={0: light})
+
+    def modules(self): return (self.net,)
+"""
+NETWORK_PATCHER = """
+import gc
+import torch
+
+def after_step(s):
+    net = next(one for one in gc.get_objects() if type(one).__name__ == "Light").net
+    {patch}
+"""
+NETWORK_PATCHES = {
+    "a leaked forward": "net.forward = lambda x: x * 9",
+    "a leaked hook": "net[1].register_forward_hook(lambda module, given, output: output * 9)",
+    "a replaced layer": "net[1] = torch.nn.ReLU()",
+}
+
+
+@pytest.mark.parametrize("patch", NETWORK_PATCHES.values(), ids=NETWORK_PATCHES.keys())
+def test_a_patched_control_network_is_dropped_and_the_extension_named_and_stopped(studio: Studio, patch: str) -> None:
+    plain = studio.draw()
+    studio.add("light", LIGHT, tables='[[control_adapter]]\nid = "light"\nentry = "main:Light"')
+    assert isinstance(controlled(studio, "light"), Done)
+    assert studio.notes == []
+    lit = studio.blobs
+    assert lit != plain
+    assert isinstance(controlled(studio, "light"), Done)
+    assert (studio.blobs, studio.notes) == (lit, [])
+    studio.add("patcher", NETWORK_PATCHER.format(patch=patch), "after_step")
+    assert isinstance(controlled(studio, "light"), Done)
+    (note,) = studio.notes
+    assert "of a control network was" in note
+    assert note.endswith('by the extension "patcher".')
+    assert states(studio) == {"light": "active", "patcher": "failed"}
+    assert studio.engine.models.holds("tiny")
+    assert studio.restarts == []
+    assert studio.engine.extensions.shelf.changes() == []
+    studio.off("patcher")
+    assert isinstance(controlled(studio, "light"), Done)
+    assert (studio.blobs, studio.notes) == (lit, [])
+    survives(studio, "light", plain)
+
+
+def test_a_weight_of_a_control_network_that_is_written_in_place_does_not_reach_the_next_job(studio: Studio) -> None:
+    studio.add("light", LIGHT, tables='[[control_adapter]]\nid = "light"\nentry = "main:Light"')
+    controlled(studio, "light")
+    lit = studio.blobs
+    once = "if not hits: hits.append(net[0].weight.mul_(9))"
+    studio.add("patcher", f"hits = []\n{NETWORK_PATCHER.format(patch=once)}", "after_step")
+    assert isinstance(controlled(studio, "light"), Done)
+    (note,) = studio.notes
+    assert note.endswith('0.weight of a control network was changed, by the extension "light" or "patcher".')
+    assert studio.blobs != lit
+    assert isinstance(controlled(studio, "light"), Done)
+    assert (studio.blobs, studio.notes) == (lit, [])
 
 
 def test_global_random_states_are_put_back_and_never_mattered(studio: Studio) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import torch
 from safetensors import safe_open
-from torch import Tensor
+from torch import Tensor, nn
 
 from webui.checkpoints.control import ControlInfo
 from webui.checkpoints.control_catalogue import ControlModel
@@ -20,23 +21,39 @@ from webui.schema.errors import ModelError
 KEPT_NETWORKS = 4
 
 
+class Seen(Protocol):
+    """What is remembered of a network since it was read."""
+
+    def changes(self, network: Sequence[nn.Module], sampled: bool) -> list[str]:
+        """What is another now, each in words. sampled: also the content of weights, which makes a GPU wait."""
+
+
 @dataclass(frozen=True)
 class Loaded:
-    """A control file in memory, and what it is."""
+    """A control file in memory, and what it is. modules: of its network as it was read; seen: how they were then."""
 
     adapter: Network
     match: Match
+    modules: tuple[nn.Module, ...] = ()
+    seen: Seen | None = None
 
 
 class Shelf:
     """The control networks of one engine. Used by its worker thread alone.
 
-    A job keeps all that it uses, however many; `limit` of them are kept for the next one.
+    A job keeps all that it uses, however many; `limit` of them are kept for the next one. look: remembers how a network
+    is that was just read.
     """
 
-    def __init__(self, device: torch.device, limit: int = KEPT_NETWORKS) -> None:
+    def __init__(
+        self,
+        device: torch.device,
+        limit: int = KEPT_NETWORKS,
+        look: Callable[[Sequence[nn.Module]], Seen | None] = lambda _network: None,
+    ) -> None:
         self._device = device
         self._limit = limit
+        self._look = look
         self._base: Base | None = None
         self._loaded: OrderedDict[tuple[Path, int, int], Loaded] = OrderedDict()
 
@@ -52,9 +69,16 @@ class Shelf:
         status = model.path.stat()
         key = model.path, status.st_mtime_ns, status.st_size
         if key not in self._loaded:
-            self._loaded[key] = load_control(model, adapters, base, self._device)
+            loaded = load_control(model, adapters, base, self._device)
+            modules = tuple(loaded.adapter.modules())
+            self._loaded[key] = replace(loaded, modules=modules, seen=self._look(modules))
         self._loaded.move_to_end(key)
         return self._loaded[key]
+
+    def changes(self, sampled: bool = True) -> list[str]:
+        """What is another in the networks than when they were read, each in words. sampled: as of `Seen.changes`."""
+        looked = [(loaded.seen, loaded.modules) for loaded in self._loaded.values()]
+        return [what for seen, modules in looked if seen is not None for what in seen.changes(modules, sampled)]
 
     def rest(self) -> None:
         """The job is over: the networks that were used last stay, off the device, and the others go."""

@@ -69,6 +69,7 @@ class Engine:
         emit(Started(job_id=job_id), None)
         around = Surroundings(self.models, self.extensions, emit, self._watch, self._answer_waiting, self._closely)
         job = Job(job_id, request, images, control, around)
+        job.guard.shelf = self.extensions.shelf
         fault: Exception | None = None
         try:
             job.run()
@@ -91,7 +92,7 @@ class Engine:
 
     def answer_waiting(self) -> None:
         """Answer all questions that wait. Called while no job runs, by the thread that runs jobs."""
-        guard = Guarding(self.models, self.extensions.host, self._closely)
+        guard = Guarding(self.models, self.extensions.host, self._closely, self.extensions.shelf)
         suspects = self._answer_waiting(guard)
         if suspects:
             self.extensions.rest()
@@ -120,7 +121,7 @@ class Engine:
 
     def _guarded(self, kind: str, call: Callable[[], None]) -> None:
         """Run code of extensions between the jobs."""
-        guard = Guarding(self.models, self.extensions.host, closely=True)
+        guard = Guarding(self.models, self.extensions.host, True, self.extensions.shelf)
         guard.arm()
         self._timed(kind, call)
         self._look_after(guard, [], _LOG.warning)

@@ -23,6 +23,7 @@ from webui.ext.discover import Found, discover
 from webui.ext.files import ModelFiles
 from webui.ext.host import Host
 from webui.ext.needs import declared_place
+from webui.ext.network_guard import NetworkPrint
 from webui.ext.owned import OwnedKind
 from webui.ext.state import Choices, ExtState
 from webui.ext.weights import FOLDER
@@ -56,7 +57,7 @@ class Extensions:
         found, settings = folders.look()
         self.host = Host(found, settings, device, PASSING)
         self.catalogue = ControlCatalogue(models_dir)
-        self.shelf = Shelf(device)
+        self.shelf = Shelf(device, look=NetworkPrint.of)
         self.maps = MapCache()
         self._kept = Kept()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from webui.control.shelf import Shelf
 from webui.engine.models import Models
 from webui.ext.guard import Leak, ModelPrint, ProcessPrint, some
 from webui.ext.host import Host
@@ -26,10 +27,12 @@ class Guarding:
     several: whether more than one extension takes part, so that it must be found out which of them did something.
     closely: look at everything after every call of their code; else functions and models, which take milliseconds, are
     looked at after the first call of each hook and after each part of `open_pass`.
+    shelf: the control networks, which are looked after too where it is given.
     """
 
-    def __init__(self, models: Models, host: Host, closely: bool = False) -> None:
+    def __init__(self, models: Models, host: Host, closely: bool = False, shelf: Shelf | None = None) -> None:
         self.several = False
+        self.shelf = shelf
         self._models = models
         self._host = host
         self._closely = closely
@@ -55,7 +58,8 @@ class Guarding:
             self._casts = self._models.casts
 
     def check(self, suspects: Sequence[str], note: Callable[[str], None]) -> Verdict:
-        """Find what was left changed and undo it: settings are put back, patched models dropped.
+        """Find what was left changed and undo it: settings are put back, a patched model is dropped. Who asks drops the
+        control networks where there was anything.
 
         suspects: the extensions whose code ran. Those that are known to have done it run no more until they are
         reloaded.
@@ -64,7 +68,7 @@ class Guarding:
             return Verdict()
         self._host.look(None)
         changed = [Leak(what) for what in self._model_changes()]
-        leaks = self._process.heal() + changed
+        leaks = self._process.heal() + changed + [Leak(what) for what in self._network_changes()]
         if changed:
             self._models.unload()
         if not leaks:
@@ -96,8 +100,8 @@ class Guarding:
         first = (owner, what) not in self._looked
         if self._closely or (self.several and (first or what == "open_pass")):
             self._looked.add((owner, what))
-            found = [*self._process.replaced_functions(), *self._model_changes(sampled=self._closely)]
-            self._patches = blamed(self._patches, found, owner)
+            changed = [*self._model_changes(self._closely), *self._network_changes(self._closely)]
+            self._patches = blamed(self._patches, [*self._process.replaced_functions(), *changed], owner)
 
     def _model_changes(self, sampled: bool = True) -> list[str]:
         modules = self._models.modules
@@ -105,6 +109,9 @@ class Guarding:
             return []
         moved = frozenset({"vae"}) if self._models.casts != self._casts else frozenset[str]()
         return self._print.changes(modules, moved, sampled)
+
+    def _network_changes(self, sampled: bool = True) -> list[str]:
+        return self.shelf.changes(sampled) if self.shelf is not None else []
 
 
 def blamed(known: Mapping[str, str], found: Sequence[str], owner: str) -> dict[str, str]:

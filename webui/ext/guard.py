@@ -67,20 +67,30 @@ class ModelPrint:
 
 
 def module_print(module: nn.Module) -> tuple[Any, ...]:
-    """Identity, class, attributes set on the object, and hooks of a module."""
+    """What is patched in a module, its attributes and its mode."""
+    return len(vars(module)), module.training, *patch_print(module)
+
+
+def patch_print(module: nn.Module) -> tuple[Any, ...]:
+    """Identity, class, functions set on the object, and hooks of a module."""
     own = vars(module)
     patched = tuple(sorted(name for name, value in own.items() if callable(value)))
-    return id(module), type(module), len(own), patched, module.training, tuple(len(own[name] or ()) for name in _HOOKS)
+    return id(module), type(module), patched, tuple(len(own[name] or ()) for name in _HOOKS)
 
 
 def weight_print(weight: Tensor, sampled: bool = True) -> tuple[Any, ...]:
-    """Place, format and content (a sum of samples, or None) of a weight."""
+    """Place, format and content of a weight."""
     version = 0 if weight.is_inference() else weight._version
+    return weight.data_ptr(), version, weight.device, *content_print(weight, sampled)
+
+
+def content_print(weight: Tensor, sampled: bool = True) -> tuple[Any, ...]:
+    """Format and content of a weight: a sum of samples, the same on every device, or None."""
     content = None
     if sampled:
         flat = weight.detach().flatten()
-        content = float(flat[:: max(1, flat.numel() // SAMPLES)].double().sum())
-    return weight.data_ptr(), version, weight.dtype, weight.device, tuple(weight.shape), content
+        content = float(flat[:: max(1, flat.numel() // SAMPLES)].cpu().double().sum())
+    return weight.dtype, tuple(weight.shape), content
 
 
 def differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
