@@ -1,0 +1,93 @@
+"""Checkpoints of every family in both layouts, through the normal path, against diffusers on the same weights."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.nn.weights import relative_error
+from tests.parity.families import (
+    Theirs,
+    build,
+    given_to,
+    our_answers,
+    save_folder,
+    save_ldm,
+    shrunk,
+    their_answers,
+)  # fmt: skip
+from tests.published import PUBLISHED, Published
+from webui.checkpoints.load import LoadedModel, load_checkpoint
+
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module", params=PUBLISHED)
+def case(request: pytest.FixtureRequest) -> tuple[Published, Theirs]:
+    """A family and its models with random weights."""
+    known = shrunk(request.param)
+    return known, build(known)
+
+
+def assert_agree(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor], tolerance: float = TOLERANCE) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, answer in ours.items():
+        assert relative_error(answer, theirs[name]) < tolerance, name
+        assert answer.std() > 0.01, name
+        if len(answer) > 1:
+            assert relative_error(answer[0], answer[1]) > 0.01, name
+
+
+def weights(model: LoadedModel) -> dict[str, Tensor]:
+    """Every weight by module and name; of the text encoders those that are read."""
+    modules = {"unet": model.unet, "vae": model.vae}
+    modules |= {f"text{index}": text for index, text in enumerate(model.texts)}
+    return {
+        f"{part}.{name}": tensor for part, module in modules.items() for name, tensor in module.state_dict().items()
+    }
+
+
+def test_a_folder_and_an_ldm_file_agree_with_diffusers(case: tuple[Published, Theirs], tmp_path: Path) -> None:
+    known, theirs = case
+    folder = load_checkpoint(save_folder(theirs, known, tmp_path / "folder"))
+    given = given_to(known, folder.config)
+    expected = their_answers(theirs, given)
+    assert_agree(our_answers(folder, given), expected)
+    single = load_checkpoint(save_ldm(theirs, known, folder.config, tmp_path / "single.safetensors", torch.float32))
+    assert_agree(our_answers(single, given), expected)
+    told = ("family", "unet", "vae", "prediction", "schedule", "extra")
+    assert [getattr(single.config, name) for name in told] == [getattr(folder.config, name) for name in told]
+    assert (single.config.family, single.config.extra) == (known.config.family, known.config.extra)
+    assert single.unknown == folder.unknown == ()
+    ours, theirs_too = weights(single), weights(folder)
+    assert all(torch.equal(ours[name], tensor) for name, tensor in theirs_too.items())
+
+
+@pytest.mark.parametrize("name", ["sd15", "sdxl"])
+def test_a_folder_in_shards_or_in_half_precision_loads_as_a_plain_one(name: str, tmp_path: Path) -> None:
+    known = shrunk(name)
+    theirs = build(known)
+    plain = weights(load_checkpoint(save_folder(theirs, known, tmp_path / "plain")))
+    shards = save_folder(theirs, known, tmp_path / "shards", max_shard_size="5MB")
+    assert len(list((shards / "unet").glob("*-of-*.safetensors"))) > 1
+    assert all(torch.equal(plain[key], tensor) for key, tensor in weights(load_checkpoint(shards)).items())
+    for module in (theirs.unet, theirs.vae, *theirs.texts.values()):
+        module.half()
+    half = save_folder(theirs, known, tmp_path / "half", variant="fp16")
+    assert (half / "unet" / "diffusion_pytorch_model.fp16.safetensors").is_file()
+    assert all(torch.equal(plain[key].half().float(), tensor) for key, tensor in weights(load_checkpoint(half)).items())
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2], ids=str)
+@pytest.mark.parametrize("name", ["sd21"])
+def test_weights_of_few_bits_arrive_as_they_are(name: str, dtype: torch.dtype, tmp_path: Path) -> None:
+    known = shrunk(name)
+    theirs = build(known)
+    folder = load_checkpoint(save_folder(theirs, known, tmp_path / "folder"))
+    path = save_ldm(theirs, known, folder.config, tmp_path / "m.safetensors", dtype)
+    for wanted in (torch.float32, torch.bfloat16):
+        found = weights(load_checkpoint(path, wanted))
+        for key, tensor in weights(folder).items():
+            assert torch.equal(found[key], tensor.to(dtype).to(wanted)), key
