@@ -94,6 +94,6 @@ def test_an_embedding_is_found_whatever_its_letters(models: Path) -> None:
 
 
 def test_the_catalogue_needs_no_torch() -> None:
-    program = "import sys; sys.modules['torch'] = None; import webui.networks.embeddings, webui.networks.strengths"
+    program = "import sys; sys.modules['torch'] = None; import webui.networks.embeddings, webui.networks.tags"
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr

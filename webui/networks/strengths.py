@@ -22,7 +22,6 @@ from webui.prompt.schedule import Clock
 from webui.prompt.tags import ExtraNetwork
 from webui.schema.errors import BadRequest
 
-KINDS = ("lora", "lyco")
 _POINT = re.compile(r"(?P<weight>[+-]?(?:\d+\.?\d*|\.\d+))(?:@(?P<when>\d+(?P<point>\.\d*)?|(?P<short>\.\d+)))?")
 LARGEST = 100.0
 MEANT = ("te", "unet")
@@ -69,7 +68,7 @@ class Strengths:
 
 
 def read_strengths(tag: ExtraNetwork) -> Strengths:
-    """The strengths of a tag of one of `KINDS`.
+    """The strengths of a tag.
 
     Raises:
         BadRequest: it has no name, or a weight that is none.
