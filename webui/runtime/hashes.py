@@ -9,6 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
+from webui.checkpoints.files import stamp_of
 from webui.runtime.records import Records
 from webui.schema.errors import AtelierError
 from webui.schema.results import ModelInfo
@@ -55,8 +56,8 @@ class Hashes:
 
     def _sha256(self, name: str) -> str | None:
         path = self._models.path(name).resolve()
-        status = path.stat()
-        stamp = f"{status.st_size} {status.st_mtime_ns}"
+        time, size, *_ = stamp_of(path)
+        stamp = f"{size} {time}"
         known = self._records.hash_of(path, stamp)
         if known is not None:
             return known
