@@ -13,7 +13,6 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +23,6 @@ TIMEOUT = 1800.0
 """Seconds: reading and writing ten gigabytes on a slow disk."""
 UNSAFE, UNREADABLE = 3, 4
 """Exit statuses of the process."""
-_NESTS = ("state_dict", "model", "module", "params_ema", "params")
-"""Where training programs put the tensors inside what they save."""
-_WORDS = "string_to_param"
-EMBEDDING = "emb_params"
-"""Where textual inversion's programs put a word's vectors in a pickle, and in a safetensors file."""
 
 
 def convert_checkpoint(source: Path, timeout: float = TIMEOUT) -> Path:
@@ -87,6 +81,8 @@ def main(source: Path, target: Path) -> int:
     import torch
     from safetensors.torch import save_file
 
+    from webui.checkpoints.unpack import unpacked
+
     try:
         with torch.serialization.safe_globals([torch.nn.ParameterDict, *_inert_globals(source)]):
             loaded = torch.load(source, map_location="cpu", weights_only=True)
@@ -95,31 +91,15 @@ def main(source: Path, target: Path) -> int:
         return _fail(UNSAFE, f"it calls {called[1]}" if called else "it is written in an unknown way")
     except Exception:  # a damaged file raises whatever it brings about
         return _fail(UNREADABLE, "it is damaged or no pickle of tensors")
-    tensors = {name: tensor.clone().contiguous() for name, tensor in _tensors(loaded)}
+    found, metadata = unpacked(loaded)
+    tensors = {name: tensor.clone().contiguous() for name, tensor in found.items()}
     if not tensors:
         return _fail(UNREADABLE, "it holds no tensors")
     try:
-        save_file(tensors, target)
+        save_file(tensors, target, metadata or None)
     except OSError as error:
         return _fail(UNREADABLE, error.strerror or str(error))
     return 0
-
-
-def _tensors(loaded: Any) -> Iterator[tuple[str, Any]]:
-    """Named tensors of what a training program saved."""
-    import torch
-
-    if isinstance(loaded, Mapping) and _WORDS in loaded:
-        words = getattr(loaded[_WORDS], "_parameters", loaded[_WORDS])  # the first programs have a torch module there
-        vectors = list(words.values()) if isinstance(words, Mapping) else []
-        loaded = {EMBEDDING: vectors[0].detach()} if len(vectors) == 1 else None
-    while isinstance(loaded, Mapping):
-        nest = next((key for key in _NESTS if isinstance(loaded.get(key), Mapping)), None)
-        if nest is None:
-            break
-        loaded = loaded[nest]
-    if isinstance(loaded, Mapping):
-        yield from ((str(name), value) for name, value in loaded.items() if isinstance(value, torch.Tensor))
 
 
 class _Inert:
