@@ -121,3 +121,14 @@ def test_the_inpainting_and_depth_models_of_sd2_predict_noise():
     for name in ("sd2-inpaint", "sd2-depth"):
         assert detect_config(header(name)) == PUBLISHED[name].config
         assert PUBLISHED[name].config.prediction == "epsilon"
+
+
+def test_numbers_in_a_yaml_file_may_be_written_without_a_point(tmp_path):
+    text = V2_YAML.replace("0.00085", "1e-4").replace("0.0120", "many").replace("64", "-1")
+    config = detect_config(header("sd21"), beside(tmp_path, text))
+    assert config.schedule == ScheduleConfig(beta_start=0.0001)
+    assert config.unet == SD21.unet
+
+
+def test_a_yaml_file_of_another_scaling_says_nothing_of_the_prediction(tmp_path):
+    assert detect_config(header("sdxl"), beside(tmp_path, SGM_YAML.replace("VScaling", "EDMScaling"))) == SDXL

@@ -202,3 +202,47 @@ def test_a_changed_config_in_a_folder_is_noticed(tmp_path):
     scheduler = folder / "scheduler" / "scheduler_config.json"
     scheduler.write_text(scheduler.read_text().replace("v_prediction", "epsilon") + " ")
     assert catalogue.find("m").prediction == "epsilon"
+
+
+@pytest.mark.parametrize(
+    "unet", [{"attention_head_dim": [0] * 4}, {"attention_head_dim": ["x"] * 4}, {"norm_num_groups": "a"}]
+)
+def test_a_damaged_config_in_a_folder_is_a_model_error(unet, tmp_path):
+    folder = sparse_folder(tmp_path / "m", "sd21")
+    (folder / "unet" / "config.json").write_text(json.dumps({**PUBLISHED["sd21"].unet, **unet}))
+    with pytest.raises(ModelError):
+        check_checkpoint(folder)
+
+
+def test_a_unet_of_diffusers_is_joined_with_parts_of_other_layouts(tmp_path):
+    folder = sparse_folder(tmp_path / "folder", "sd15")
+    single = {key: shape for key, shape in ldm_shapes("sd15").items() if key.startswith("first_stage_model.")}
+    sparse_file(tmp_path / "vae.safetensors", single)
+    (folder / "unet" / "diffusion_pytorch_model.safetensors").rename(tmp_path / "u.safetensors")
+    parts = {"vae": "vae.safetensors", "texts": "folder/text_encoder/model.safetensors"}
+    (tmp_path / "u.json").write_text(json.dumps({"atelier.parts": parts}))
+    assert check_checkpoint(tmp_path / "u.safetensors").config == PUBLISHED["sd15"].config
+
+
+def test_an_lcm_that_is_told_the_guidance_scale_is_refused_by_name(tmp_path):
+    shapes = {**ldm_shapes("sd15"), "model.diffusion_model.time_embed.cond_proj.weight": (320, 256)}
+    with pytest.raises(ModelError, match="guidance scale"):
+        check_checkpoint(sparse_file(tmp_path / "m.safetensors", shapes))
+
+
+@pytest.mark.parametrize(
+    ("mark", "says"),
+    [("edm_mean", "EDM"), ("edm_vpred.sigma_max", "EDM"), ("model.diffusion_model.x.absmax", "bitsandbytes")],
+)
+def test_checkpoints_that_want_what_is_not_there_are_refused_by_name(mark, says, tmp_path):
+    with pytest.raises(ModelError, match=says):
+        check_checkpoint(sparse_file(tmp_path / "m.safetensors", {**ldm_shapes("sdxl"), mark: (4,)}))
+
+
+def test_unclip_models_are_refused(tmp_path):
+    label = {
+        "model.diffusion_model.label_emb.0.0.weight": (1280, 2048),
+        "model.diffusion_model.label_emb.0.0.bias": (1280,),
+    }
+    with pytest.raises(ModelError, match="unCLIP"):
+        check_checkpoint(sparse_file(tmp_path / "m.safetensors", {**ldm_shapes("sd21"), **label}))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,27 +66,39 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def _facts(params: Mapping[str, Any], network: Mapping[str, Any]) -> dict[str, Any]:
-    schedule = {ours: params[theirs] for ours, theirs in _SCHEDULE.items() if theirs in params}
+    schedule = {
+        ours: kind(params[theirs]) for ours, (theirs, kind) in _SCHEDULE.items() if _is_number(params.get(theirs))
+    }
     if params.get("zero_terminal_snr") or params.get("rescale_betas_zero_snr"):
         schedule["zero_terminal_snr"] = True
     facts: dict[str, Any] = {"prediction": _prediction(params), "schedule": schedule}
-    if "scale_factor" in params:
-        facts["vae"] = {"scale_factor": params["scale_factor"]}
-    if "num_head_channels" in network:
-        facts["unet"] = {"num_heads": None, "head_dim": network["num_head_channels"]}
-    elif "num_heads" in network:
-        facts["unet"] = {"num_heads": network["num_heads"], "head_dim": None}
+    if _is_number(params.get("scale_factor")):
+        facts["vae"] = {"scale_factor": float(params["scale_factor"])}
+    if _is_number(network.get("num_head_channels")) and int(network["num_head_channels"]) > 0:  # -1: not used
+        facts["unet"] = {"num_heads": None, "head_dim": int(network["num_head_channels"])}
+    elif _is_number(network.get("num_heads")):
+        facts["unet"] = {"num_heads": int(network["num_heads"]), "head_dim": None}
     return facts
 
 
-_SCHEDULE = {"beta_start": "linear_start", "beta_end": "linear_end", "steps": "timesteps"}
+_SCHEDULE: Mapping[str, tuple[str, type[float] | type[int]]] = {
+    "beta_start": ("linear_start", float), "beta_end": ("linear_end", float), "steps": ("timesteps", int),
+}  # fmt: skip
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it can be read as one: YAML takes 1e-4, without a point, for a text."""
+    try:
+        return math.isfinite(float(value))
+    except (TypeError, ValueError):
+        return False
 
 
 def _prediction(params: Mapping[str, Any]) -> str:
     scaling = str(_inside(params, "denoiser_config", "params", "scaling_config").get("target", ""))
     if params.get("parameterization") in ("v", "x0"):
         return "v" if params["parameterization"] == "v" else "sample"
-    return "v" if scaling.endswith(".VScaling") else "epsilon"
+    return {"": "epsilon", "EpsScaling": "epsilon", "VScaling": "v"}.get(scaling.rpartition(".")[2], "")
 
 
 def _inside(data: Any, *keys: str) -> Mapping[str, Any]:

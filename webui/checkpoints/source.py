@@ -95,7 +95,13 @@ def _folder(path: Path) -> Checkpoint:
         **_moved(weight_files(path / VAE_FOLDER), vae_names, VAE, "VAE"),
         **_texts([weight_files(part) for part in texts]),
     }
-    return _checkpoint(path, moved, read_header(unet[0]).metadata, read_notes(path, folder_facts(path, texts)))
+    try:
+        facts = folder_facts(path, texts)
+    except (TypeError, ValueError, ArithmeticError, AttributeError) as error:
+        raise ModelError(
+            f"A config of the folder {path.name} cannot be used: {error}.", "Download it again."
+        ) from error
+    return _checkpoint(path, moved, read_header(unet[0]).metadata, read_notes(path, facts))
 
 
 def _joined(path: Path, header: Header, notes: Notes, parts: Any) -> Checkpoint:
