@@ -153,3 +153,15 @@ def test_other_kinds_of_files_are_named_with_their_folder(tmp_path, names, kind,
 def test_a_file_without_tensors_is_refused():
     with pytest.raises(ModelError, match="without any tensor"):
         check_kind(Header({}))
+
+
+def test_an_sd2_file_written_by_diffusers_lacks_the_layer_that_is_not_read(headers):
+    tensors = {name: one for name, one in headers["sd2"].tensors.items() if ".resblocks.23." not in name}
+    text = detect_config(Header(tensors)).texts[0]
+    assert (text.layers, text.default_layer, text.final_norm) == (23, "last", True)
+
+
+def test_names_of_an_unknown_file_are_listed(tmp_path):
+    header = read_header(shapes_file(tmp_path / "m.safetensors", "foo", "bar", "baz", "qux", "quux"))
+    with pytest.raises(ModelError, match="It holds bar, baz, foo and 2 more"):
+        check_kind(header)

@@ -5,7 +5,20 @@ import pytest
 import torch
 
 from tests.nn import small
-from webui.nn.config import SD15, SD21, SD21_BASE, SDXL, ModelConfig, TextConfig, UNetConfig, VAEConfig
+from webui.nn.config import (
+    EXTRA_CHANNELS,
+    SD15,
+    SD21,
+    SD21_BASE,
+    SDXL,
+    SDXL_REFINER,
+    X4_UPSCALER,
+    ModelConfig,
+    TextConfig,
+    UNetConfig,
+    VAEConfig,
+    with_extra,
+)
 from webui.nn.text import build_text
 from webui.nn.unet import UNet
 from webui.nn.vae import VAE
@@ -18,7 +31,8 @@ TINY = ModelConfig(
     prediction="sample",
     native_size=128,
 )
-MODELS = pytest.mark.parametrize("model", [SD15, SD21, SD21_BASE, SDXL, TINY], ids=lambda model: model.family)
+ALL = (SD15, SD21, SD21_BASE, SDXL, SDXL_REFINER, X4_UPSCALER, TINY)
+MODELS = pytest.mark.parametrize("model", ALL, ids=lambda model: model.family)
 
 
 def parameters(module: torch.nn.Module) -> int:
@@ -79,6 +93,8 @@ def test_a_value_of_the_wrong_type_is_refused_by_name(values: dict[str, object],
         ({"num_heads": None}, "exactly one of num_heads and head_dim"),
         ({"norm_groups": 7}, r"320 channels cannot be divided by norm_groups \(7\)"),
         ({"num_heads": 9}, r"320 channels cannot be divided by the heads \(9\)"),
+        ({"cross_only": (True,)}, "cross_only has 1 levels, not 4"),
+        ({"num_classes": 1000, "adm_channels": 2816}, "only one of num_classes and adm_channels"),
     ],
 )
 def test_an_impossible_unet_is_refused(arguments: dict[str, object], complaint: str) -> None:
@@ -105,3 +121,11 @@ def test_the_families_have_the_published_numbers_of_parameters(model: ModelConfi
         assert parameters(UNet(model.unet)) == unet
         assert parameters(VAE(model.vae)) == 83_653_863
         assert [parameters(build_text(text)) for text in model.texts] == texts
+
+
+@pytest.mark.parametrize("extra", ["inpaint", "edit", "depth"])
+def test_a_sibling_that_reads_more_has_as_many_channels_more(extra: str) -> None:
+    config = with_extra(SD15, extra)
+    assert config.unet.in_channels == 4 + EXTRA_CHANNELS[extra]
+    assert with_extra(config, "none") == SD15
+    assert ModelConfig.from_json(config.to_json()) == config

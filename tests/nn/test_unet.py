@@ -138,6 +138,18 @@ def test_a_vector_condition_must_fit_the_model(config: UNetConfig, y: torch.Tens
 
 
 @torch.no_grad()
+def test_a_class_is_told_to_the_model(unet: UNet) -> None:
+    config = replace(SD1_UNET, num_classes=10)
+    classed = UNet(config).eval()
+    randomise(classed)
+    same = (one[:1].expand_as(one) for one in given(config))
+    first, second = classed(*same, torch.tensor([3, 7]))
+    assert not torch.equal(first, second)
+    with pytest.raises(ValueError, match="y is missing"):
+        classed(*given(config))
+
+
+@torch.no_grad()
 def test_rows_of_a_batch_do_not_see_each_other(unet: UNet) -> None:
     x, timesteps, context = given(b=3)
     together = unet.double()(x.double(), timesteps, context.double())
