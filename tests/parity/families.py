@@ -217,9 +217,13 @@ def vae_answers(vae: AutoencoderKL, given: Mapping[str, Tensor]) -> dict[str, Te
 
 
 @torch.no_grad()
-def our_answers(model: LoadedModel, given: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same of ours."""
-    states = [text(given["ids"]) for text in model.texts]
+def our_answers(model: LoadedModel, given: Mapping[str, Tensor], release: bool = False) -> dict[str, Tensor]:
+    """The same of ours, each module in float32. release: let each go when it has answered."""
+    states = []
+    for text in model.texts:
+        states.append(text.float()(given["ids"]))
+        if release:
+            text.to("meta")
     pooled = next((state.pooled for state in states if state.pooled is not None), None)
     context, y = torch.cat([state.hidden for state in states], dim=-1), None
     if pooled is not None:
@@ -227,10 +231,9 @@ def our_answers(model: LoadedModel, given: Mapping[str, Tensor]) -> dict[str, Te
         y = torch.cat([pooled, sizes.view(len(pooled), -1)], dim=1)
     elif model.config.unet.num_classes:
         y = given["numbers"].flatten()
-    answers = {
-        "context": context,
-        "unet": model.unet(given["x"], TIMESTEPS, context, y),
-        "encoded": model.vae.encode(given["picture"]).mean,
-        "decoded": model.vae.decode(given["z"]),
-    }
+    answers = {"context": context, "unet": model.unet.float()(given["x"], TIMESTEPS, context, y)}
+    if release:
+        model.unet.to("meta")
+    vae = model.vae.float()
+    answers |= {"encoded": vae.encode(given["picture"]).mean, "decoded": vae.decode(given["z"])}
     return answers if pooled is None else {**answers, "pooled": pooled}
