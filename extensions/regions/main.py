@@ -73,7 +73,7 @@ def wanted(job: JobContext) -> tuple[Region, ...]:
 
 
 def prompt_of(p: PassContext, region: Region) -> str:
-    parts = (p.job.request.prompt if p.params["common"] else "", region.prompt)
+    parts = (p.prompt if p.params["common"] else "", region.prompt)
     return ", ".join(part for part in parts if part)
 
 

@@ -50,7 +50,7 @@ class Model:
         return execute
 
     def text(self, item: EncodeText) -> Texts:
-        return Texts(Cond(torch.zeros(1, 1)), Cond(torch.zeros(1, 1)))
+        return Texts(tuple((Cond(torch.zeros(1, 1)), weight) for _, weight in item.prompts), Cond(torch.zeros(1, 1)))
 
     def encode(self, item: EncodeImage) -> torch.Tensor:
         rgb = F.avg_pool2d(item.image, 8)

@@ -16,12 +16,13 @@ from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer
 from webui.nn.config import SD15
 from webui.pipeline.sampling import Keep, Redo, from_latent, from_noise
+from webui.pipeline.texts import PassTexts
 from webui.pipeline.work import Denoise, ModelFacts, NothingYet, StopSampling, Texts
 from webui.schema.names import SAMPLER_NAMES
 from webui.schema.requests import Txt2Img
 
 MODEL = ModelFacts(SD15, NoiseSchedule(SD15.schedule))
-TEXTS = Texts(Cond(torch.zeros(1, 1)), Cond(torch.zeros(1, 1)))
+TEXTS = PassTexts((Texts(((Cond(torch.zeros(1, 1)), 1.0),), Cond(torch.zeros(1, 1))),))
 SHAPE = (4, 6, 5)
 TARGET = torch.full(SHAPE, 0.5)
 

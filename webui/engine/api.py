@@ -19,7 +19,7 @@ from webui.engine.devices import place
 from webui.engine.engine import Engine
 from webui.engine.extensions import Folders
 from webui.ext.discover import HOME
-from webui.images.infotext import PARAMETERS, texts_for
+from webui.images.infotext import PARAMETERS, texts_of
 from webui.images.read import read_image
 from webui.images.save import png_bytes, save_png
 from webui.schema.errors import AtelierError
@@ -79,7 +79,7 @@ class _Collector:
         match event:
             case ImageReady():
                 image = _picture(event, blob)
-                texts = texts_for(self.request, self.model, event.seed, event.subseed, event.infotext)
+                texts = texts_of(self.request, self.model, event)
                 self.images.append(MadeImage(image, event.seed, texts))
                 self.ranks.append(event.rank)
             case MapReady():

@@ -10,6 +10,7 @@ from PIL.Image import Image
 from torch import Tensor
 
 from webui.engine.telling import Telling
+from webui.engine.wildcards import PicturePrompts
 from webui.ext.contexts import JobData
 from webui.ext.session import Session
 from webui.pipeline.tensors import tensor_to_image
@@ -19,10 +20,13 @@ from webui.schema.resolve import image_seeds
 
 
 class Delivery:
-    """One job's. session: None where no extension takes part."""
+    """One job's. session: None where no extension takes part; prompts: those of each picture."""
 
-    def __init__(self, data: JobData, session: Session | None, telling: Telling) -> None:
+    def __init__(
+        self, data: JobData, session: Session | None, telling: Telling, prompts: PicturePrompts | None = None
+    ) -> None:
         self._data = data
+        self._prompts = prompts
         self._session = session
         self._telling = telling
         self._extras: dict[int, list[tuple[str, Tensor]]] = {}
@@ -47,6 +51,8 @@ class Delivery:
     def _hand_out(self, index: int, image: Image, infotext: dict[str, Any]) -> None:
         """A picture as `on_image` leaves it, if it leaves it."""
         request, rank = self._data.request, None
+        if self._prompts is not None:
+            request, infotext = self._prompts.request_of(index), {**self._prompts.templates, **infotext}
         seed, subseed = image_seeds(request, index)
         if self._session is not None:
             found = self._telling.timed("on_image", partial(self._session.picture, image, index, seed, infotext))

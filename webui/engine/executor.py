@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from functools import cached_property
-from typing import Any
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.control.adapters import Base
-from webui.diffusion.denoiser import Call, denoise
+from webui.diffusion.denoiser import Call, Cond, denoise
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer
 from webui.engine.devices import Placement, is_out_of_memory
 from webui.ext.sampling import denoise_scoped
 from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Texts
-from webui.prompt.encode import encode_pair
+from webui.prompt.encode import encode_prompt, joined
 from webui.schema.errors import NumericError, OutOfMemory
 
+K = TypeVar("K")
+V = TypeVar("V")
 REMEMBERED_TEXTS = 32
 TILE = 64
 """Latent side of a tile when a whole picture does not fit into memory."""
@@ -44,6 +47,7 @@ class Executor:
         self._model = model
         self._placement = placement
         self._texts: OrderedDict[EncodeText, Texts] = OrderedDict()
+        self._conds: OrderedDict[tuple[str, EncodeText], Cond] = OrderedDict()
 
     @cached_property
     def base(self) -> Base:
@@ -64,12 +68,7 @@ class Executor:
 
     def encode_text(self, wanted: EncodeText) -> Texts:
         """The encoded prompts; the same prompts are encoded once."""
-        if wanted not in self._texts:
-            self._texts[wanted] = self._encode_text(wanted)
-            if len(self._texts) > REMEMBERED_TEXTS:
-                self._texts.popitem(last=False)
-        self._texts.move_to_end(wanted)
-        return self._texts[wanted]
+        return remembered(self._texts, wanted, lambda: self._encode_text(wanted))
 
     def encode_image(self, wanted: EncodeImage) -> Tensor:
         """The latent (c h w) of a picture, sampled from the posterior; in float32 when the VAE overflows in its own."""
@@ -151,15 +150,35 @@ class Executor:
         return image[0]
 
     def _encode_text(self, wanted: EncodeText) -> Texts:
-        cond, uncond = encode_pair(
-            self._model, wanted.prompt, wanted.negative_prompt, wanted.clip_skip, wanted.width, wanted.height
+        conds, uncond = joined(
+            self._model, partial(self._encode_one, wanted), [text for text, _ in wanted.prompts], wanted.negative_prompt
         )
-        return Texts(cond, uncond)
+        weights = (weight for _, weight in wanted.prompts)
+        return Texts(tuple(zip(conds, weights, strict=True)), uncond)
+
+    def _encode_one(self, wanted: EncodeText, text: str) -> Cond:
+        """One text in the way of a wish; a prompt that changes at each step has its negative encoded once."""
+        how = replace(wanted, prompts=(), negative_prompt="")
+
+        def encode() -> Cond:
+            return encode_prompt(self._model, text, how.clip_skip, how.width, how.height, how.emphasis)
+
+        return remembered(self._conds, (text, how), encode)
 
 
 def in_scope(item: Denoise) -> bool:
     """Whether anybody has something to add to this evaluation."""
     return item.scope is not None and not item.scope.is_empty
+
+
+def remembered(kept: OrderedDict[K, V], key: K, make: Callable[[], V]) -> V:
+    """What is kept under a key, made where it is not; what was not asked for the longest makes room."""
+    if key not in kept:
+        kept[key] = make()
+        if len(kept) > REMEMBERED_TEXTS:
+            kept.popitem(last=False)
+    kept.move_to_end(key)
+    return kept[key]
 
 
 def ignore(note: str) -> None:

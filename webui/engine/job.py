@@ -23,8 +23,10 @@ from webui.engine.table import Execute, work_table
 from webui.engine.telling import Emit, Telling, Watch
 from webui.engine.tools import ModelTools
 from webui.engine.units import JobUnits, first_frame
+from webui.engine.wildcards import PicturePrompts, Wildcards
 from webui.ext.contexts import JobData
 from webui.ext.session import Session
+from webui.pipeline.texts import prompt_notes
 from webui.pipeline.work import ModelFacts, UseModel
 from webui.schema.events import ExtensionTimes, Prepared
 from webui.schema.requests import Request
@@ -64,6 +66,7 @@ class Job:
         self._session: Session | None = None
         self._units: JobUnits | None = None
         self._tracker = Tracker(request)
+        self._prompts = PicturePrompts(request, Wildcards(()))
 
     @property
     def _request(self) -> Request:
@@ -118,7 +121,7 @@ class Job:
             self._units = JobUnits(UnitBank(self._request, tools), first, telling)
             telling.stage("control maps")
             self._units.prepare()
-        tools_now = ModelTools(lambda: self._drawing.executor, self._request.clip_skip)
+        tools_now = ModelTools(lambda: self._drawing.executor, self._request)
         self._session.begin(tools_now, self._units)
 
     def _check_cancel(self) -> None:
@@ -132,7 +135,8 @@ class Job:
         drawing.use(request.model)
         with drawing.lent(), torch.inference_mode():
             self._begin_session()
-            delivery = Delivery(self._data, self._session, self.telling)
+            self._prompts = PicturePrompts(request, Wildcards.beside(self._models.catalogue.models_dir))
+            delivery = Delivery(self._data, self._session, self.telling, self._prompts)
             previewer = Previewer(lambda: self._models.preview_factors)
             work = work_table(lambda: drawing.executor, self._session, delivery, self._tracker, previewer, self.telling)
             table = {**work, UseModel: self._change_model}
@@ -160,12 +164,19 @@ class Job:
         facts = self._drawing.executor.facts
         return replace(facts, picture=index) if wanted else facts
 
+    def _request_of(self, index: int) -> Request:
+        """The request of a picture, with its own prompts; what may not be meant in them is told."""
+        request = self._prompts.request_of(index)
+        for note in prompt_notes(request):
+            self.telling.note(note)
+        return request
+
     def _run_batch(self, table: dict[type, Execute], delivery: Delivery, batch: int) -> None:
         self._control.next_batch()
         self._tracker.begin(batch)
         size = self._request.batch_size
         indices = range(batch * size, (batch + 1) * size)
-        passes = [pass_of(self._request, self._facts(index), index, self._pictures) for index in indices]
+        passes = [pass_of(self._request_of(index), self._facts(index), index, self._pictures) for index in indices]
         for index, picture in zip(indices, drive(passes, table, self._control), strict=True):
             if picture is not None:
                 delivery.deliver(index, picture)

@@ -12,14 +12,16 @@ from webui.engine.executor import Executor
 from webui.nn.config import ModelConfig
 from webui.nn.unet import UNet
 from webui.pipeline.work import DecodeLatent, EncodeImage, EncodeText
+from webui.prompt.grammar import still_text
+from webui.schema.requests import Request
 
 
 class ModelTools:
-    """`webui.ext.passes.Tools` of one job. executor: of the model that draws now; clip_skip: the request's."""
+    """`webui.ext.passes.Tools` of one job. executor: of the model that draws now."""
 
-    def __init__(self, executor: Callable[[], Executor], clip_skip: int) -> None:
+    def __init__(self, executor: Callable[[], Executor], request: Request) -> None:
         self._executor = executor
-        self._clip_skip = clip_skip
+        self._request = request
 
     @property
     def config(self) -> ModelConfig:
@@ -34,9 +36,12 @@ class ModelTools:
         return self._executor().unet
 
     def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:
-        """The conds of a prompt and its negative, of equal length."""
-        texts = self._executor().encode_text(EncodeText(prompt, negative_prompt, self._clip_skip, width, height))
-        return texts.cond, texts.uncond
+        """The conds of a prompt and its negative, of equal length; of what changes over the steps, the first words."""
+        how = self._request.clip_skip, width, height, self._request.emphasis
+        words, negative = still_text(prompt), still_text(negative_prompt, negative=True)
+        texts = self._executor().encode_text(EncodeText(((words, 1.0),), negative, *how))
+        ((cond, _),) = texts.conds
+        return cond, texts.uncond
 
     def encode_image(self, image: Tensor) -> Tensor:
         """(3 8h 8w) in -1..1 -> latent (c h w), the posterior's mean."""

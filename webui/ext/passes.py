@@ -35,7 +35,8 @@ class PassInfo:
     """One sampling pass. index: of the job's pictures, from 0; part: 0, and 1 for the hires pass.
 
     width, height: in pixels; shape: of the latent (c h w); steps: solver steps; sigmas: (steps + 1,), descending. crop:
-    (left, top, right, bottom) of the part of the first picture that an inpainting draws alone, in its pixels.
+    (left, top, right, bottom) of the part of the first picture that an inpainting draws alone, in its pixels. prompt,
+    negative_prompt: the picture's own, with the choices in those of the job made.
     """
 
     kind: PassKind
@@ -47,6 +48,8 @@ class PassInfo:
     steps: int
     sigmas: tuple[float, ...]
     crop: tuple[int, int, int, int] | None = None
+    prompt: str = ""
+    negative_prompt: str = ""
 
 
 @dataclass(frozen=True)
@@ -82,8 +85,9 @@ class Tools(Protocol):
 class PassContext:
     """`open_pass(p)` and `after_sampling(p)`. What is added here ends with the pass.
 
-    kind, part, index, width, height, shape, steps, sigmas, crop: see `PassInfo`. job, params: as in `prepare_job`.
-    latent: where the pass starts from; in `after_sampling`, what it came to (return another one to replace it).
+    kind, part, index, width, height, shape, steps, sigmas, crop, prompt, negative_prompt: see `PassInfo`. job, params: as
+    in `prepare_job`. latent: where the pass starts from; in `after_sampling`, what it came to (return another one to
+    replace it).
     """
 
     def __init__(self, scope: Scope, job: JobContext, stack: contextlib.ExitStack) -> None:
@@ -98,6 +102,7 @@ class PassContext:
         self.steps = scope.info.steps
         self.sigmas = scope.info.sigmas
         self.crop = scope.info.crop
+        self.prompt, self.negative_prompt = scope.info.prompt, scope.info.negative_prompt
         self.device = scope.tools.device
         self.config = scope.tools.config
         self._scope = scope

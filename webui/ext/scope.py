@@ -62,7 +62,8 @@ class Hooks:
 
 
 class Scope:
-    """One pass. start and guidance may be changed while it is opened; stopped: end its sampling after this call."""
+    """One pass. start and guidance may be changed while it is opened; opened: the guidance it was opened with; stopped:
+    end its sampling after this call."""
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class Scope:
     ) -> None:
         self.info = info
         self.start = Start(start.noise.clone(), None if start.latent is None else start.latent.clone())
-        self.guidance = own(guidance)
+        self.guidance = self.opened = own(guidance)
         self.tools = tools
         self.hooks = hooks
         self.all_units = units if units is not None else PassUnits([])

@@ -175,7 +175,7 @@ def _sampled(session: Session, model: TinyModel, seed: int, prompt: str, steps: 
     sigmas = visited_sigmas(schedule, SCHEDULES["Normal"], steps)
     shape = model.config.vae.z_channels, -(-size[1] // 8), -(-size[0] // 8)
     cond, uncond = model.encode(prompt, "", *size)
-    info = PassInfo("base", 0, 0, *size, shape, steps, tuple(sigmas.tolist()))
+    info = PassInfo("base", 0, 0, *size, shape, steps, tuple(sigmas.tolist()), prompt=prompt)
     scope = session.open(info, Start(source.initial(shape)), Guidance(((cond, 1.0),), uncond, 7.0))
     assert scope is not None
     sampler = SAMPLERS["Euler"]

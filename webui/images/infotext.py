@@ -23,6 +23,7 @@ from webui.images.controltext import OWN_CHUNK, Thresholds, control_labels, own_
 from webui.images.pairs import read_pairs, write_pairs
 from webui.images.read import MAX_INPUT_PIXELS, open_header
 from webui.schema.errors import BadImage
+from webui.schema.events import ImageReady
 from webui.schema.fields import Parameter, parameters
 from webui.schema.names import SAMPLER_BY_LABEL, canonical_schedule, split_sampler
 from webui.schema.requests import Inpaint, Request, Txt2Img
@@ -87,6 +88,12 @@ def infotext_for(
     fields |= control_labels(request.control)
     fields |= {"Version": f"atelier {webui.__version__}", **(extras or {})}
     return write(fields, request.prompt, request.negative_prompt)
+
+
+def texts_of(request: Request, model: ModelInfo, event: ImageReady) -> dict[str, str]:
+    """All texts of a finished picture: its prompts and seeds are those that it was drawn with."""
+    drawn = request.model_copy(update={"prompt": event.prompt, "negative_prompt": event.negative_prompt})
+    return texts_for(drawn, model, event.seed, event.subseed, event.infotext)
 
 
 def texts_for(

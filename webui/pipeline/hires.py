@@ -13,7 +13,8 @@ from torch import Tensor
 from webui.diffusion.noise import NoiseSource
 from webui.pipeline.sampling import Place, Redo, from_latent
 from webui.pipeline.tensors import image_to_tensor, tensor_to_image
-from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, Texts, UseModel, Work, text_of
+from webui.pipeline.texts import encoded_texts
+from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, UseModel, Work
 from webui.schema.requests import LATENT_UPSCALERS, Txt2Img
 from webui.schema.resolve import hires_model, same_latents_needed
 
@@ -44,7 +45,7 @@ def hires(
     if request.hr_upscaler not in LATENT_UPSCALERS:
         image = yield DecodeLatent(latent)
     model = yield from second_model(request, first)
-    texts: Texts = yield text_of(request, *size)
+    texts = yield from encoded_texts(request, *size, part=1)
     if image is not None:
         enlarged = yield from enlarged_image(image, model, source, request.hr_upscaler, size)
     else:

@@ -10,7 +10,8 @@ from webui.images.read import opaque
 from webui.images.resize import crop_back, pad_to_multiple, resize_to
 from webui.pipeline.sampling import Place, Redo, from_latent
 from webui.pipeline.tensors import image_to_tensor, tensor_to_image
-from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, Pass, Picture, Texts, text_of
+from webui.pipeline.texts import encoded_texts
+from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, Pass, Picture
 from webui.schema.requests import Img2Img
 
 
@@ -19,7 +20,7 @@ def img2img(request: Img2Img, model: ModelFacts, source: NoiseSource, init: Imag
     image = fitted(request, init)
     if request.denoising_strength <= 0:
         return Picture(image)
-    texts: Texts = yield text_of(request, *image.size)
+    texts = yield from encoded_texts(request, *image.size)
     padded = pad_to_multiple(image, model.multiple)
     shape = model.latent_shape(*image.size)
     latent: Tensor = yield EncodeImage(image_to_tensor(padded), source.posterior(shape))

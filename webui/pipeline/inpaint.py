@@ -17,7 +17,8 @@ from webui.images.read import opaque
 from webui.images.resize import crop_back, pad_to_multiple, resize_to
 from webui.pipeline.sampling import Keep, Place, Redo, from_latent
 from webui.pipeline.tensors import image_to_tensor, mask_to_tensor, tensor_to_image
-from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, Pass, Picture, Texts, Work, text_of
+from webui.pipeline.texts import encoded_texts
+from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, Pass, Picture, Work
 from webui.schema.errors import BadRequest
 from webui.schema.requests import Inpaint
 
@@ -71,7 +72,7 @@ def prepare(request: Inpaint, init: Image, mask: Image) -> Canvas:
 def redraw(request: Inpaint, model: ModelFacts, source: NoiseSource, canvas: Canvas) -> Generator[Work, Any, Image]:
     """What the model makes of the canvas, at the size of its part."""
     size = canvas.image.size
-    texts: Texts = yield text_of(request, *size)
+    texts = yield from encoded_texts(request, *size)
     start = fill_masked(canvas.image, canvas.mask) if request.masked_content == "fill" else canvas.image
     shape, padded = model.latent_shape(*size), pad_to_multiple(start, model.multiple)
     init: Tensor = yield EncodeImage(image_to_tensor(padded), source.posterior(shape))

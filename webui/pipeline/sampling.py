@@ -16,6 +16,8 @@ from webui.diffusion.schedules import SCHEDULES, ScheduleOptions, img2img_steps,
 from webui.diffusion.types import Answer, Eval, SamplerInfo, Steps
 from webui.ext.passes import PassInfo, PassKind, Start
 from webui.ext.scope import Scope
+from webui.pipeline.guide import Guide
+from webui.pipeline.texts import PassTexts
 from webui.pipeline.work import Denoise, EndSampling, ModelFacts, NothingYet, OpenPass, StopSampling, Texts, Work
 from webui.schema.names import resolve_schedule
 from webui.schema.requests import Request, Txt2Img
@@ -70,7 +72,7 @@ def full_sigmas(request: Request, model: ModelFacts, steps: int) -> Tensor:
 
 
 def from_noise(
-    request: Request, model: ModelFacts, source: NoiseSource, texts: Texts, shape: tuple[int, int, int], parts: int
+    request: Request, model: ModelFacts, source: NoiseSource, texts: PassTexts, shape: tuple[int, int, int], parts: int
 ) -> Generator[Work, Any, Tensor]:
     """Draw a latent (c h w) from pure noise."""
     sigmas = full_sigmas(request, model, request.steps)
@@ -79,7 +81,7 @@ def from_noise(
 
 
 def from_latent(
-    request: Request, model: ModelFacts, source: NoiseSource, texts: Texts, init: Tensor, redo: Redo
+    request: Request, model: ModelFacts, source: NoiseSource, texts: PassTexts, init: Tensor, redo: Redo
 ) -> Generator[Work, Any, Tensor]:
     """Add noise to a latent (c h w) for the given strength and take it away again; strength 0 gives it back."""
     if redo.strength <= 0:
@@ -94,7 +96,7 @@ def run(
     request: Request,
     model: ModelFacts,
     source: NoiseSource,
-    texts: Texts,
+    texts: PassTexts,
     start: Start,
     sigmas: Tensor,
     place: Place,
@@ -106,7 +108,8 @@ def run(
         NothingYet: when it is stopped before there is anything to show.
     """
     info = SAMPLERS[request.sampler]
-    guidance = guidance_of(request, info, texts)
+    guidances = [guidance_of(request, info, one) for one in texts.texts]
+    guidance = guidances[texts.order[0] if texts.order else 0]
     scope: Scope | None = None
     if model.picture is not None:
         scope = yield OpenPass(pass_info(request, model, start, sigmas, place), start, guidance)
@@ -116,22 +119,25 @@ def run(
     noise = source.brownian(x) if info.noise == "brownian" else source.draws(x)
     options = {name: getattr(request, name) for name in info.options}
     sampler = info.run(x, sigmas.tolist(), noise, **options)
-    latent = yield from answered(sampler, Denoise(NO_EVAL, guidance, len(sigmas) - 1, place.part, place.parts, scope),
-                                 keep, start.latent)  # fmt: skip
+    wish = Denoise(NO_EVAL, guidance, len(sigmas) - 1, place.part, place.parts, scope)
+    latent = yield from answered(sampler, wish, keep, start.latent, Guide(texts, guidances, scope))
     if scope is not None:
         latent = yield EndSampling(scope, latent)
     return latent
 
 
-def answered(sampler: Steps, wish: Denoise, keep: Keep | None, latest: Tensor | None) -> Generator[Work, Any, Tensor]:
+def answered(
+    sampler: Steps, wish: Denoise, keep: Keep | None, latest: Tensor | None, guide: Guide
+) -> Generator[Work, Any, Tensor]:
     """Let the model answer a sampler to its end: the final latent (c h w).
 
     wish: what each evaluation is sent with. latest: what to show when the pass is stopped before its first answer.
+    guide: knows the guidance of each point where the prompt changes over the steps.
     """
     try:
         point = next(sampler)
         while True:
-            x, answer = yield replace(wish, eval=point)
+            x, answer = yield replace(wish, eval=point, guidance=guide.at(point, wish.guidance))
             answer = blended(answer, keep)
             latest = answer.denoised
             if wish.scope is not None and wish.scope.stopped:
@@ -162,14 +168,14 @@ def pass_info(request: Request, model: ModelFacts, start: Start, sigmas: Tensor,
     kind: PassKind = "hires" if place.part else "base" if isinstance(request, Txt2Img) else request.kind
     return PassInfo(
         kind, place.part, model.picture or 0, width, height, (channels, h, w), len(sigmas) - 1,
-        tuple(sigmas.tolist()), place.crop,
+        tuple(sigmas.tolist()), place.crop, request.prompt, request.negative_prompt,
     )  # fmt: skip
 
 
 def guidance_of(request: Request, info: SamplerInfo, texts: Texts) -> Guidance:
-    """How this request is guided."""
+    """How this request is guided while these texts hold."""
     return Guidance(
-        conds=((texts.cond, 1.0),),
+        conds=texts.conds,
         uncond=texts.uncond,
         cfg_scale=request.cfg_scale * info.cfg_multiplier,
         rescale=request.cfg_rescale,

@@ -8,14 +8,15 @@ from webui.diffusion.noise import NoiseSource
 from webui.pipeline.hires import hires, hires_size
 from webui.pipeline.sampling import from_noise
 from webui.pipeline.tensors import tensor_to_image
-from webui.pipeline.work import DecodeLatent, ModelFacts, Pass, Picture, Texts, text_of
+from webui.pipeline.texts import encoded_texts
+from webui.pipeline.work import DecodeLatent, ModelFacts, Pass, Picture
 from webui.schema.requests import Txt2Img
 
 
 def txt2img(request: Txt2Img, model: ModelFacts, source: NoiseSource) -> Pass:
     """The pass of one picture; the request's size is fixed."""
     width, height = request.width or model.config.native_size, request.height or model.config.native_size
-    texts: Texts = yield text_of(request, width, height)
+    texts = yield from encoded_texts(request, width, height)
     latent: Tensor = yield from from_noise(
         request, model, source, texts, model.latent_shape(width, height), parts=2 if request.enable_hr else 1
     )

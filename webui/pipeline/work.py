@@ -20,7 +20,7 @@ from webui.diffusion.types import Eval
 from webui.ext.passes import PassInfo, Start
 from webui.ext.scope import Scope
 from webui.nn.config import ModelConfig
-from webui.schema.requests import Request
+from webui.schema.names import Emphasis
 
 CPU = torch.device("cpu")
 
@@ -50,26 +50,23 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Texts:
-    """The encoded prompts of one picture."""
+    """The encoded prompts of one picture at one step. conds: those that act at once, with their weights."""
 
-    cond: Cond
+    conds: tuple[tuple[Cond, float], ...]
     uncond: Cond
 
 
 @dataclass(frozen=True)
 class EncodeText:
-    """Wants `Texts`. width, height: the picture's size in pixels, which SDXL is told."""
+    """Wants `Texts`. prompts: the texts of one step, with their weights; width, height: the picture's size in pixels,
+    which SDXL is told."""
 
-    prompt: str
+    prompts: tuple[tuple[str, float], ...]
     negative_prompt: str
     clip_skip: int
     width: int
     height: int
-
-
-def text_of(request: Request, width: int, height: int) -> EncodeText:
-    """The texts of a request for a picture of this size."""
-    return EncodeText(request.prompt, request.negative_prompt, request.clip_skip, width, height)
+    emphasis: Emphasis = "Original"
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from webui.diffusion.denoiser import Cond
 from webui.nn.blocks import timestep_embedding
 from webui.nn.config import ModelConfig
 from webui.nn.text import TextEncoder
-from webui.prompt.parse import Emphasis
 from webui.prompt.tokenize import Chunk, Tokenizer
 from webui.schema.errors import BadRequest
+from webui.schema.names import Emphasis
 
 SIZE_CHANNELS = 256
 """Width of the sinusoids that tell SDXL each of six sizes."""

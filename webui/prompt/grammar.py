@@ -67,7 +67,7 @@ class Prompt:
 
     def __str__(self) -> str:
         """The prompt as it is written; reading it gives an equal value."""
-        return " AND ".join(self._texts()) + "".join(map(str, self.tags))
+        return "".join(map(str, self.tags)) + " AND ".join(self._texts())
 
     def _texts(self) -> Iterator[str]:
         for part in self.parts:
@@ -89,6 +89,11 @@ def read_prompt(text: str, negative: bool = False) -> Prompt:
         pieces = _AND.split(text)
     parts, more = _parts(pieces)
     return Prompt(parts, tags, _distinct(notes + more))
+
+
+def still_text(text: str, negative: bool = False) -> str:
+    """A prompt as one text that stays: the words of the first step, the parts of AND in a row, tags left out."""
+    return ", ".join(words for words, _ in read_prompt(text, negative).at(0, Clock(1)))
 
 
 def strip_comments(text: str) -> tuple[str, list[str]]:

@@ -13,16 +13,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
-from typing import Literal, NamedTuple
+from typing import NamedTuple
+
+from webui.schema.names import Emphasis
 
 ROUND = 1.1
 SQUARE = 1 / 1.1
 LARGEST = 1000.0
 """Weights are held within this bound: a thousand nested brackets would overflow."""
-
-Emphasis = Literal["Original", "No norm", "Ignore", "None"]
-"""What attention does. Original: it scales, and the mean is restored; No norm: it scales alone (better for SDXL);
-Ignore: brackets are read and do nothing; None: brackets and BREAK are letters."""
 
 # Possessive numbers: ":111...1" without a bracket behind it is looked at once.
 _TOKEN = re.compile(r"\\[()\[\]\\]?|:\s*+([+-]?(?:\d++(?:\.\d*+)?+|\.\d++))\s*+\)|[()\[\]]|[^\\()\[\]:]++|:")

@@ -17,8 +17,9 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Steps
 
-from webui.prompt.parse import Emphasis, Section, parse_emphasis, parse_prompt
+from webui.prompt.parse import Section, parse_emphasis, parse_prompt
 from webui.schema.errors import ModelError
+from webui.schema.names import Emphasis
 
 START, END = "<|startoftext|>", "<|endoftext|>"
 CLIP_MERGES = 48_894

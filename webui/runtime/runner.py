@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from webui.engine.interface import EngineFactory, EngineLike
-from webui.images.infotext import PARAMETERS, texts_for
+from webui.images.infotext import PARAMETERS, texts_of
 from webui.images.save import png_bytes
 from webui.runtime.hashes import Hashes
 from webui.runtime.inputs import Inputs
@@ -187,7 +187,7 @@ class Runner:
     def _take_image(self, run: _Run, event: ImageReady, pixels: bytes) -> None:
         """Save first, then list, then tell: a picture that a view names is on the disk."""
         image = Image.frombytes("RGB", (event.width, event.height), pixels)
-        texts = texts_for(run.request, self._model(run), event.seed, event.subseed, event.infotext)
+        texts = texts_of(run.request, self._model(run), event)
         path = self._save(run, event, image, texts)
         if path is None:
             return

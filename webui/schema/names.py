@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal, get_args
 
+Emphasis = Literal["Original", "No norm", "Ignore", "None"]
+"""What attention does. Original: it scales, and the mean is restored; No norm: it scales alone; Ignore: brackets are
+read and do nothing; None: brackets and BREAK are letters."""
+EMPHASES: Final[tuple[str, ...]] = get_args(Emphasis)
 CHURN: Final = ("s_churn", "s_tmin", "s_tmax", "s_noise")
 ANCESTRAL: Final = ("eta", "s_noise")
 

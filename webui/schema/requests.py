@@ -12,7 +12,7 @@ from webui.schema.errors import BadRequest
 from webui.schema.fields import parameter
 from webui.schema.images import ImageRef as ImageRef
 from webui.schema.images import reference
-from webui.schema.names import SAMPLER_NAMES, SCHEDULE_NAMES, canonical_sampler, canonical_schedule
+from webui.schema.names import EMPHASES, SAMPLER_NAMES, SCHEDULE_NAMES, Emphasis, canonical_sampler, canonical_schedule
 
 MAX_SEED = 2**32 - 1
 MAX_SIDE = 8192
@@ -103,6 +103,10 @@ class Generation(BaseModel):
     clip_skip: int = parameter(
         1, title="Clip skip", help="2 takes the text encoder's last layer but one.", group="advanced",
         infotext="Clip skip", step=1, ge=1, le=12,
+    )  # fmt: skip
+    emphasis: Emphasis = parameter(
+        "Original", title="Emphasis mode", group="advanced", infotext="Emphasis", choices=EMPHASES,
+        help="What (brackets) do. No norm suits SDXL; Ignore reads them without effect; None shows them to the model.",
     )  # fmt: skip
     eta: float | None = parameter(
         None, title="Eta", help="Fresh noise per step (DDIM, ancestral, SDE); empty means the sampler's own.",

@@ -1,0 +1,92 @@
+"""Choices in prompts: from the files of a server, for each picture of a job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import write_tiny_checkpoint
+from webui.engine.api import Pipeline
+from webui.engine.wildcards import PicturePrompts, Wildcards
+from webui.images.infotext import parse
+from webui.schema.errors import NotFound
+from webui.schema.requests import Txt2Img
+
+SIZE = {"width": 64, "height": 48, "steps": 2, "sampler": "Euler", "seed": 5}
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("root")
+    write_tiny_checkpoint(root / "models" / "Stable-diffusion" / "tiny.safetensors", seed=1)
+    for name, text in {
+        "models/wildcards/colour.txt": "\ufeffred\n\n# not this\n  green  \r\nblue",
+        "models/wildcards/animals/Cat.txt": "a cat",
+        "wildcards/colour.txt": "hidden",
+        "wildcards/place.txt": "Köln",
+        "secret.txt": "secret",
+    }.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text, encoding="utf-8")
+    (root / "wildcards" / "broken.txt").write_bytes(b"caf\xe9\n")
+    return root / "models"
+
+
+@pytest.fixture(scope="module")
+def pipe(models_dir: Path) -> Pipeline:
+    return Pipeline.load("tiny", models_dir=models_dir, device="cpu")
+
+
+def test_files_are_found_by_their_names(models_dir: Path) -> None:
+    cards = Wildcards.beside(models_dir)
+    assert sorted(cards.files) == ["animals/cat", "broken", "colour", "place"]
+    assert cards.lines("colour") == ("red", "green", "blue")
+    assert cards.lines("Animals/cat") == ("a cat",)
+    assert cards.lines("place") == ("Köln",)
+    assert cards.lines("broken") == ("caf\ufffd",)
+
+
+@pytest.mark.parametrize(
+    "name", ["../secret", "secret", "/etc/passwd", "colour.txt", "animals", "", "animals/../colour"]
+)
+def test_no_other_file_is_read_whatever_the_name(models_dir: Path, name: str) -> None:
+    with pytest.raises(NotFound, match="There is no wildcard file"):
+        Wildcards.beside(models_dir).lines(name)
+
+
+def test_the_nearest_names_are_told(models_dir: Path) -> None:
+    with pytest.raises(NotFound) as caught:
+        Wildcards.beside(models_dir).lines("colours")
+    assert "colour" in caught.value.cure
+
+
+def test_a_prompt_without_choices_is_left_as_it_is() -> None:
+    request = Txt2Img(prompt="a {cat} [b|c] __", negative_prompt="d")
+    prompts = PicturePrompts(request, Wildcards(()))
+    assert prompts.request_of(3) is request
+    assert prompts.templates == {}
+
+
+def test_each_picture_makes_its_choices_from_its_seed(pipe: Pipeline) -> None:
+    fields = {**SIZE, "prompt": "{a|b|c|d} __colour__ ball", "negative_prompt": "{x|y}"}
+    images = pipe.generate(Txt2Img(**{**fields, "batch_size": 4})).images
+    texts = [parse(image.infotext) for image in images]
+    assert len({text.prompt for text in texts}) > 1
+    for index, (image, text) in enumerate(zip(images, texts, strict=True)):
+        assert text.fields["Template"] == "{a|b|c|d} __colour__ ball"
+        assert text.fields["Negative Template"] == "{x|y}"
+        (alone,) = pipe.generate(Txt2Img(**{**fields, "seed": 5 + index})).images
+        assert parse(alone.infotext).prompt == text.prompt
+        (plain,) = pipe.generate(
+            Txt2Img(**{**SIZE, "seed": 5 + index, "prompt": text.prompt, "negative_prompt": text.negative_prompt})
+        ).images
+        assert np.array_equal(np.asarray(plain.image), np.asarray(alone.image))
+        assert "Template" not in parse(plain.infotext).fields
+        assert image.seed == 5 + index
+
+
+def test_a_name_without_a_file_fails_the_job_by_name(pipe: Pipeline) -> None:
+    with pytest.raises(NotFound, match="nothing"):
+        pipe.generate(Txt2Img(**{**SIZE, "prompt": "a __nothing__"}))

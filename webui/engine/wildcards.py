@@ -1,0 +1,95 @@
+"""The wildcard files of a server, and the prompts that each picture of a job gets from them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from webui.prompt.wildcards import expand, has_choices
+from webui.schema.errors import BadRequest, NotFound
+from webui.schema.requests import Request
+
+LARGEST_FILE = 16_000_000
+
+
+class Wildcards:
+    """Text files with one choice a line, by their names below the folders: `animals/cat` is animals/cat.txt.
+
+    Names are looked up in a listing of the folders: whatever a prompt says, no other file is read. Of two files with
+    one name, the one in the first folder counts.
+    """
+
+    def __init__(self, folders: Sequence[Path]) -> None:
+        self._folders = folders
+        self._lines: dict[Path, tuple[str, ...]] = {}
+
+    @classmethod
+    def beside(cls, models_dir: Path) -> Wildcards:
+        """Those in models/wildcards, and in the folder wildcards beside models."""
+        return cls((models_dir / "wildcards", models_dir.parent / "wildcards"))
+
+    @cached_property
+    def files(self) -> Mapping[str, Path]:
+        """All of them by name, in lower case."""
+        found: dict[str, Path] = {}
+        for folder in self._folders:
+            for path in sorted(folder.rglob("*.txt")) if folder.is_dir() else ():
+                found.setdefault(path.relative_to(folder).with_suffix("").as_posix().lower(), path)
+        return found
+
+    def lines(self, name: str) -> Sequence[str]:
+        """The choices of a file: its lines but empty ones and those that begin with "#".
+
+        Raises:
+            NotFound: there is none of that name. BadRequest: it cannot be read.
+        """
+        path = self.files.get(name.strip().lower())
+        if path is None:
+            near = difflib.get_close_matches(name.lower(), self.files, n=3, cutoff=0.5)
+            known = f"The nearest names are {', '.join(near)}." if near else "Put its text file into models/wildcards."
+            raise NotFound(
+                f"There is no wildcard file {name[:60]!r}.", f"{known} For the letters themselves write \\__ before it."
+            )
+        if path not in self._lines:
+            self._lines[path] = _choices(path)
+        return self._lines[path]
+
+
+class PicturePrompts:
+    """The request of each picture of a job, with the choices in its prompts made from the picture's seed."""
+
+    def __init__(self, request: Request, wildcards: Wildcards) -> None:
+        self._request = request
+        self._wildcards = wildcards
+        self._chosen = {
+            field: text for field in ("prompt", "negative_prompt") if has_choices(text := getattr(request, field))
+        }
+        self._made: dict[int, Request] = {}
+
+    def request_of(self, index: int) -> Request:
+        """The request of picture `index` (from 0). Raises AtelierError where a choice cannot be made."""
+        if not self._chosen:
+            return self._request
+        if index not in self._made:
+            lines, seed = self._wildcards.lines, self._request.seed + index
+            made = {field: expand(text, lines, f"{field} {seed}") for field, text in self._chosen.items()}
+            self._made[index] = self._request.model_copy(update=made)
+        return self._made[index]
+
+    @property
+    def templates(self) -> dict[str, str]:
+        """What stands in a picture's text beside the prompts that were made: label -> prompt as it was written."""
+        labels = {"prompt": "Template", "negative_prompt": "Negative Template"}
+        return {labels[field]: text for field, text in self._chosen.items()}
+
+
+def _choices(path: Path) -> tuple[str, ...]:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise BadRequest(f"The wildcard file {path.name} is over {LARGEST_FILE // 10**6} MB.", "Make it shorter.")
+        lines = path.read_text(encoding="utf-8-sig", errors="replace").splitlines()
+    except OSError as error:
+        raise BadRequest(f"The wildcard file {path.name} cannot be read: {error.strerror}.", "Look at it.") from None
+    return tuple(line for text in lines if (line := text.strip()) and not line.startswith("#"))

@@ -1,0 +1,83 @@
+"""The words of one sampling pass: which texts hold at which solver step, and what they are encoded to."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Any
+
+from webui.diffusion.schedules import img2img_steps
+from webui.diffusion.types import Eval
+from webui.pipeline.work import EncodeText, Texts, Work
+from webui.prompt.grammar import Prompt, read_prompt
+from webui.prompt.schedule import Clock
+from webui.schema.requests import Request, Txt2Img
+
+
+@dataclass(frozen=True)
+class PassTexts:
+    """The encoded texts of a pass. order: for each solver step, which of them holds; empty: the only one."""
+
+    texts: tuple[Texts, ...]
+    order: tuple[int, ...] = ()
+
+    def index(self, point: Eval) -> int:
+        """Which texts hold at a point. The further evaluations of a step have those of the step; an adaptive sampler,
+        whose steps nobody knows beforehand, those of its share of the way."""
+        if not self.order:
+            return 0
+        step = point.step if point.progress is None else int(point.progress * len(self.order))
+        return self.order[min(step, len(self.order) - 1)]
+
+
+def encoded_texts(request: Request, width: int, height: int, part: int = 0) -> Generator[Work, Any, PassTexts]:
+    """Have all texts of a pass encoded before it begins, each once. width, height: of the picture that is drawn."""
+    wishes, order = wanted_texts(request, width, height, clock_of(request, part))
+    found: list[Texts] = []
+    for wish in wishes:
+        found.append((yield wish))
+    return PassTexts(tuple(found), order)
+
+
+def wanted_texts(
+    request: Request, width: int, height: int, clock: Clock
+) -> tuple[tuple[EncodeText, ...], tuple[int, ...]]:
+    """The distinct texts of a pass, and which of them holds at each step; no order where they never change."""
+    prompt, negative = prompts_of(request)
+
+    def at(step: int) -> EncodeText:
+        (negative_text, _), *_none = negative.at(step, clock)
+        return EncodeText(prompt.at(step, clock), negative_text, request.clip_skip, width, height, request.emphasis)
+
+    if not prompt.changes and not negative.changes:
+        return (at(0),), ()
+    wishes = [at(step) for step in range(max(clock.steps, 1))]
+    distinct = {wish: index for index, wish in enumerate(dict.fromkeys(wishes))}
+    return tuple(distinct), tuple(distinct[wish] for wish in wishes)
+
+
+def prompts_of(request: Request) -> tuple[Prompt, Prompt]:
+    """Prompt and negative prompt of a request, read."""
+    return read_prompt(request.prompt), read_prompt(request.negative_prompt, negative=True)
+
+
+def clock_of(request: Request, part: int = 0) -> Clock:
+    """The steps of a pass of a request. part: 0, and 1 for the hires pass."""
+    if not isinstance(request, Txt2Img):
+        return Clock(img2img_steps(request.steps, request.denoising_strength)[1])
+    if part == 0:
+        return Clock(request.steps)
+    steps = img2img_steps(request.hr_steps or request.steps, request.denoising_strength)[1]
+    return Clock(steps, before=request.steps, part=part)
+
+
+def prompt_notes(request: Request) -> tuple[str, ...]:
+    """What the writer of a request's prompts may not have meant."""
+    hires = isinstance(request, Txt2Img) and request.enable_hr and request.denoising_strength > 0
+    later = clock_of(request, 1).steps if hires else 0
+    notes = (
+        note
+        for prompt in prompts_of(request)
+        for note in (*prompt.notes, *prompt.unreached(clock_of(request).steps, later))
+    )
+    return tuple(dict.fromkeys(notes))
