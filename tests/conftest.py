@@ -5,8 +5,8 @@ no test after it could use asyncio there. The quick tests have spoken by then, t
 
 Ctrl-C works in the tests' programs, also where the tests run in the background of a shell, which takes it away.
 
-What all the imports have made is kept out of the sight of the garbage collector: whatever unloads a model or an
-extension collects, and each time it would look through some 700 000 objects that stay until the end.
+What imports have made is kept out of the sight of the garbage collector, at the start of every file: whatever unloads
+a model or an extension collects, and each time it would look through some 700 000 objects that stay until the end.
 """
 
 import gc
@@ -26,6 +26,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("browser") is not None)
 
 
-def pytest_collection_finish() -> None:
+@pytest.fixture(scope="module", autouse=True)
+def _what_stays_is_not_looked_through() -> None:
     gc.collect()
     gc.freeze()
