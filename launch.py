@@ -3,7 +3,7 @@
 
     python3 launch.py [options]            the server; --help lists the options
     python3 launch.py generate ...         pictures from the command line
-    python3 launch.py test [--all] [...]   the tests; what follows goes to pytest
+    python3 launch.py test [--all] [...]   the tests; what follows goes to pytest (-n 0: in one process)
 
 Needs the standard library alone. TORCH_COMMAND replaces the line that installs PyTorch.
 """
@@ -30,6 +30,8 @@ ROOT = Path(__file__).resolve().parent
 RUN, TEST = "run", "test"
 # Compared with other implementations in the tests. Its own requirements bring torchvision, which the tests never use.
 WITHOUT_REQUIREMENTS = {RUN: (), TEST: ("k-diffusion",)}
+# Processes that run tests side by side. Each holds PyTorch, Gradio and small models, so no more than memory allows.
+MOST_WORKERS = 4
 PROBE = """import importlib.util, json, sysconfig
 print(json.dumps([importlib.util.find_spec("pip") is not None, sysconfig.get_path("purelib")]))"""
 
@@ -201,13 +203,20 @@ def installed(packages: Path) -> set[str]:
     return {name_of(entry.split("-")[0]) for entry in os.listdir(packages) if entry.endswith(".dist-info")}
 
 
-def command_for(arguments: list[str], python: Path) -> list[str]:
-    """What is run in the environment for these arguments of launch.py."""
+def command_for(arguments: list[str], python: Path, cores: int = 1) -> list[str]:
+    """What is run in the environment for these arguments of launch.py, on so many cores."""
     if arguments[:1] != ["test"]:
         return [str(python), "-m", "webui", *arguments]
-    given = arguments[1:]
-    chosen = ["-m", ""] if "--all" in given else []
-    return [str(python), "-m", "pytest", *chosen, *(argument for argument in given if argument != "--all")]
+    given = [argument for argument in arguments[1:] if argument != "--all"]
+    chosen = ["-m", ""] if "--all" in arguments else []
+    # Only all of the tests take long enough to pay for starting several processes.
+    workers = [] if given or cores == 1 else ["-n", str(min(cores, MOST_WORKERS))]
+    return [str(python), "-m", "pytest", *chosen, *workers, *given]
+
+
+def core_count() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run(command: list[str], environment: "dict[str, str]") -> int:
@@ -219,10 +228,12 @@ def run(command: list[str], environment: "dict[str, str]") -> int:
     return subprocess.call(command, env=environment)
 
 
-def variables() -> "dict[str, str]":
-    """The environment variables of what is run: this copy of the program, wherever it is started from."""
+def variables(testing: bool = False) -> "dict[str, str]":
+    """The environment variables of what is run: this copy of the program, wherever it is started from. Tests compute in
+    one thread: their tensors are small, and their processes share the cores."""
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
+    threads = {"OMP_NUM_THREADS": "1"} if testing else {}
+    return {**threads, **os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONSAFEPATH": "1"}
 
 
 def main(arguments: list[str]) -> int:
@@ -238,7 +249,7 @@ def main(arguments: list[str]) -> int:
         return 130
     if testing:
         os.chdir(ROOT)
-    return run(command_for(arguments, environment.python), variables())
+    return run(command_for(arguments, environment.python, core_count()), variables(testing))
 
 
 if __name__ == "__main__":

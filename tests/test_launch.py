@@ -206,6 +206,23 @@ def test_the_first_word_decides_what_is_run(launch):
     assert launch.command_for(["test", "--all", "-x"], python) == ["/p", "-m", "pytest", "-m", "", "-x"]
 
 
+def test_all_tests_run_on_several_cores_and_chosen_ones_in_one_process(launch):
+    python = Path("/p")
+    assert launch.command_for(["test"], python, 1) == ["/p", "-m", "pytest"]
+    assert launch.command_for(["test"], python, 2) == ["/p", "-m", "pytest", "-n", "2"]
+    assert launch.command_for(["test", "--all"], python, 64) == ["/p", "-m", "pytest", "-m", "", "-n", "4"]
+    assert launch.command_for(["test", "-n", "0"], python, 8) == ["/p", "-m", "pytest", "-n", "0"]
+    assert launch.command_for(["test", "tests/nn"], python, 8) == ["/p", "-m", "pytest", "tests/nn"]
+
+
+def test_tests_compute_in_one_thread_unless_told_otherwise(launch, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert "OMP_NUM_THREADS" not in launch.variables()
+    assert launch.variables(testing=True)["OMP_NUM_THREADS"] == "1"
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert launch.variables(testing=True)["OMP_NUM_THREADS"] == "3"
+
+
 def test_every_requirement_of_the_project_is_pinned_and_no_index_is_named(launch):
     text = (ROOT / "constraints.txt").read_text()
     pinned = {launch.name_of(line) for line in text.splitlines()}
