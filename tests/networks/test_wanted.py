@@ -8,10 +8,10 @@ import torch
 from safetensors.torch import load_file
 
 from tests.networks.files import delta, lora, write
-from tests.nn.weights import relative_error
+from tests.nn.weights import draw, relative_error
 from webui.checkpoints.load import LoadedModel
 from webui.networks.apply import applied
-from webui.networks.catalogue import NetworkCatalogue
+from webui.networks.tags import Catalogues
 from webui.networks.wanted import WantedNetworks, wanted_networks
 from webui.prompt.schedule import Clock
 from webui.prompt.tags import split_tags
@@ -37,7 +37,7 @@ def folder(tmp_path: Path, model: LoadedModel) -> Path:
 
 
 def wanted(prompt: str, folder: Path, model: LoadedModel) -> WantedNetworks:
-    return wanted_networks(split_tags(prompt)[1], NetworkCatalogue(folder), model)
+    return wanted_networks(split_tags(prompt)[1], Catalogues.of(folder), model)
 
 
 def test_each_tag_is_a_use_in_its_order(folder: Path, model: LoadedModel) -> None:
@@ -85,6 +85,21 @@ def test_a_tag_that_means_nothing_is_refused(
     with pytest.raises(kind, match=said) as raised:
         wanted(prompt, folder, model)
     assert raised.value.cure
+
+
+@torch.no_grad()
+def test_a_hypernetwork_is_a_tap_of_what_keys_and_values_are_made_of(folder: Path, model: LoadedModel) -> None:
+    layer = f"{OURS.rpartition('.')[0]}.to_k"
+    width = model.unet.get_parameter(f"{layer}.weight").shape[1]
+    matrix = draw(width, width)
+    write(folder / "hypernetworks" / "h.safetensors", {f"{width}.k.linear.0.weight": matrix})
+    found = wanted("<hypernet:h:0.5@0,1@10> <lora:ink>", folder, model)
+    x = draw(1, 3, width, seed=4)
+    for step in (0, 5):
+        taps = found.taps(step, CLOCK, model.unet)
+        assert relative_error(taps[layer](x), (0.5 + step / 20) * x @ matrix.T) < 1e-5
+    assert not found.changes  # no weights do
+    assert len(found.uses(0, CLOCK)) == 1
 
 
 def test_no_tags_want_nothing(folder: Path, model: LoadedModel) -> None:

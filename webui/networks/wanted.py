@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from webui.checkpoints.load import LoadedModel
-from webui.networks.catalogue import NetworkCatalogue, NetworkFile
+from webui.networks.hypernetworks import HypernetworkFile
+from webui.networks.hypertaps import Hypernetwork, Tap, input_taps, load_hypernetwork
 from webui.networks.load import Network, open_network
 from webui.networks.steps import Use
 from webui.networks.strengths import Strengths
-from webui.networks.tags import check_tags
+from webui.networks.tags import Catalogues, check_tags
+from webui.nn.unet import UNet
 from webui.prompt.schedule import Clock
 from webui.prompt.tags import ExtraNetwork
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """One tag: its file, the file as it fits the model, and its strengths."""
+    """One tag: its file as it fits the model, and its strengths."""
 
     tag: ExtraNetwork
-    file: NetworkFile
+    path: Path
     network: Network = field(repr=False)
     strengths: Strengths
 
@@ -36,35 +39,65 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class WantedNetworks:
-    """The networks of all tags of a prompt, in their order."""
+class WantedHypernetwork:
+    """One tag of a hypernetwork. It acts in the U-Net alone."""
 
-    wanted: tuple[Wanted, ...] = ()
+    tag: ExtraNetwork
+    path: Path
+    network: Hypernetwork = field(repr=False)
+    strengths: Strengths
+
+
+@dataclass(frozen=True)
+class WantedNetworks:
+    """What all tags of a prompt ask for, in their order."""
+
+    networks: tuple[Wanted, ...] = ()
+    hypernetworks: tuple[WantedHypernetwork, ...] = ()
 
     @property
     def changes(self) -> bool:
-        """Whether a strength in the U-Net changes over the steps."""
-        return any(one.strengths.unet.changes for one in self.wanted)
+        """Whether a network's strength in the U-Net changes over the steps, so that its weights must change too."""
+        return any(one.strengths.unet.changes for one in self.networks)
 
     @property
     def said(self) -> tuple[str, ...]:
-        return tuple(line for one in self.wanted for line in one.said)
+        """Lines for the user."""
+        notes = (note for one in self.hypernetworks for note in one.strengths.notes)
+        return (*(line for one in self.networks for line in one.said), *notes)
 
     def uses(self, step: int, clock: Clock, first: Clock | None = None) -> tuple[Use, ...]:
         """What `apply` is to put on the model at a step of a pass; `first` as of `Wanted.use`."""
-        return tuple(one.use(step, clock, first) for one in self.wanted)
+        return tuple(one.use(step, clock, first) for one in self.networks)
+
+    def taps(self, step: int, clock: Clock, unet: UNet) -> dict[str, Tap]:
+        """`Taps.inputs` of the hypernetworks at a step of a pass. Raises ModelError as `input_taps`."""
+        return input_taps([(one.network, one.strengths.unet.at(step, clock)) for one in self.hypernetworks], unet)
 
 
-def wanted_networks(tags: Sequence[ExtraNetwork], catalogue: NetworkCatalogue, model: LoadedModel) -> WantedNetworks:
-    """The networks of tags of `KINDS`, opened for a model; a file that several tags name is opened once.
+def wanted_networks(tags: Sequence[ExtraNetwork], catalogues: Catalogues, model: LoadedModel) -> WantedNetworks:
+    """What the tags ask for, opened for a model; a file that several tags name is opened once.
 
     Raises:
-        BadRequest, NotFound, ModelError: as `check_tags` and `open_network`.
+        BadRequest, NotFound, ModelError: as `check_tags`, `open_network` and `load_hypernetwork`.
     """
-    opened: dict[str, Network] = {}
-    found = []
-    for tag, (file, strengths) in zip(tags, check_tags(tags, catalogue), strict=True):
-        if str(file.path) not in opened:
-            opened[str(file.path)] = open_network(file.path, tag.name, model)
-        found.append(Wanted(tag, file, opened[str(file.path)], strengths))
-    return WantedNetworks(tuple(found))
+    networks: dict[Path, Network] = {}
+    hypernetworks: dict[Path, Hypernetwork] = {}
+    wanted: list[Wanted] = []
+    hyper: list[WantedHypernetwork] = []
+    for checked in check_tags(tags, catalogues, model.config.family):
+        file = checked.file
+        if isinstance(file, HypernetworkFile):
+            if file.path not in hypernetworks:
+                hypernetworks[file.path] = _hypernetwork(file, model)
+            hyper.append(WantedHypernetwork(checked.tag, file.path, hypernetworks[file.path], checked.strengths))
+        else:
+            if file.path not in networks:
+                networks[file.path] = open_network(file.path, checked.tag.name, model)
+            wanted.append(Wanted(checked.tag, file.path, networks[file.path], checked.strengths))
+    return WantedNetworks(tuple(wanted), tuple(hyper))
+
+
+def _hypernetwork(file: HypernetworkFile, model: LoadedModel) -> Hypernetwork:
+    weight = next(model.unet.parameters())
+    return load_hypernetwork(file, model.config.family, weight.device, weight.dtype)
