@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -19,7 +20,9 @@ from tests.parity.families import (
     their_answers,
 )  # fmt: skip
 from tests.published import PUBLISHED, Published
+from webui import Pipeline, Txt2Img
 from webui.checkpoints.load import LoadedModel, load_checkpoint
+from webui.schema.errors import ModelError
 
 TOLERANCE = 1e-4
 
@@ -91,3 +94,25 @@ def test_weights_of_few_bits_arrive_as_they_are(name: str, dtype: torch.dtype, t
         found = weights(load_checkpoint(path, wanted))
         for key, tensor in weights(folder).items():
             assert torch.equal(found[key], tensor.to(dtype).to(wanted)), key
+
+
+def test_a_folder_and_an_ldm_file_of_the_same_weights_draw_the_same_picture(tmp_path: Path) -> None:
+    known = shrunk("sd15")
+    theirs, models = build(known), tmp_path / "Stable-diffusion"
+    config = load_checkpoint(save_folder(theirs, known, models / "folder-v1.0")).config
+    save_ldm(theirs, known, config, models / "single.safetensors", torch.float32)
+    request = Txt2Img(prompt="a red ball", steps=2, width=64, height=64, seed=1)
+    pictures = [Pipeline.load(name, models_dir=tmp_path).generate(request) for name in ("folder-v1.0", "single")]
+    first, second = (made.images[0].image for made in pictures)
+    away = np.abs(np.asarray(first, dtype=int) - np.asarray(second, dtype=int))
+    assert away.max() <= 1  # where weights lie in a mapped file decides how sums are rounded
+    assert np.asarray(first).std() > 5
+
+
+def test_a_model_that_no_pass_can_use_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
+    known = shrunk("sdxl-refiner")
+    save_folder(build(known), known, tmp_path / "Stable-diffusion" / "refiner")
+    pipe = Pipeline.load("refiner", models_dir=tmp_path)
+    assert "refiner" in pipe.model.error
+    with pytest.raises(ModelError, match="refiner, which cannot draw on its own"):
+        pipe.generate(Txt2Img(prompt="a red ball", steps=2, width=64, height=64))
