@@ -35,8 +35,10 @@ SPELLINGS: Mapping[str, tuple[str, ...]] = {
 }  # fmt: skip
 """Part -> how the names of its tensors end."""
 
-_ENDINGS = sorted(((end, part) for part, ends in SPELLINGS.items() for end in ends), key=lambda pair: -len(pair[0]))
+_PARTS: Mapping[str, str] = {end: part for part, ends in SPELLINGS.items() for end in ends}
+_LONGEST = max(end.count(".") for end in _PARTS)
 _ADAPTER = re.compile(r"\.default(?:_\d+)?(?=\.weight$|\.bias$|$)")
+_ADAPTER_MARK = ".default"
 """The name that peft gives an adapter, as it stands in states that were saved as they are."""
 
 
@@ -49,9 +51,16 @@ class Layer:
 
 
 def split_key(key: str) -> tuple[str, str] | None:
-    """(layer, part) of a tensor's name; None where it ends in no known way."""
-    plain = _ADAPTER.sub("", key)
-    return next(((plain.removesuffix(end), part) for end, part in _ENDINGS if plain.endswith(end)), None)
+    """(layer, part) of a tensor's name; None where it ends in no known way. The longest ending counts."""
+    plain = _ADAPTER.sub("", key) if _ADAPTER_MARK in key else key
+    pieces = plain.rsplit(".", _LONGEST)
+    for start in range(1, len(pieces)):
+        end = "." + ".".join(pieces[start:])
+        # older attention processors: "to_q_lora.down.weight"
+        end = f"_lora{end}" if pieces[start - 1].endswith("_lora") and f"_lora{end}" in _PARTS else end
+        if end in _PARTS:
+            return plain.removesuffix(end), _PARTS[end]
+    return None
 
 
 def layers_of(keys: Iterable[str]) -> tuple[Layer, ...]:
