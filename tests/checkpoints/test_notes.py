@@ -5,7 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from tests.checkpoints.test_published import sparse_file
 from tests.published import PUBLISHED, ldm_shapes
+from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.detect import detect_config
 from webui.checkpoints.header import Header, TensorInfo
 from webui.checkpoints.notes import Notes, read_notes, read_yaml
@@ -132,3 +134,11 @@ def test_numbers_in_a_yaml_file_may_be_written_without_a_point(tmp_path):
 
 def test_a_yaml_file_of_another_scaling_says_nothing_of_the_prediction(tmp_path):
     assert detect_config(header("sdxl"), beside(tmp_path, SGM_YAML.replace("VScaling", "EDMScaling"))) == SDXL
+
+
+def test_a_yaml_file_that_comes_later_is_noticed(tmp_path):
+    sparse_file(tmp_path / "Stable-diffusion" / "m.safetensors", ldm_shapes("sd21"))
+    catalogue = Catalogue(tmp_path)
+    assert catalogue.find("m").prediction == "v"
+    (tmp_path / "Stable-diffusion" / "m.yaml").write_text(V2_YAML.replace('parameterization: "v"', ""))
+    assert catalogue.find("m").prediction == "epsilon"

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+_YAML = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The safe loader, in C where it is there: a tenth of the time."""
 MAX_YAML = 1_000_000
 """Bytes; the configs of training programs have a few thousand."""
 
@@ -57,7 +59,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     try:
         if not file.is_file() or file.stat().st_size > MAX_YAML:
             return {}
-        data = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+        data = yaml.load(file.read_text(encoding="utf-8-sig"), _YAML)
     except (OSError, ValueError, RecursionError, yaml.YAMLError):
         return {}
     params = _inside(data, "model", "params")
