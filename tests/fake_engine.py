@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image
 
 from webui.checkpoints.source import open_checkpoint
+from webui.checkpoints.vaes import VAECatalogue
 from webui.engine.interface import Answered, Mode, OnEvent
 from webui.images.given import read_given
 from webui.nn.config import ModelConfig
@@ -115,6 +116,7 @@ class FakeModels:
 
     def __init__(self, *infos: ModelInfo) -> None:
         self.infos = infos or (TOYBOX,)
+        self.vaes = VAECatalogue(MODELS)
 
     def list(self) -> list[ModelInfo]:
         return list(self.infos)

@@ -17,9 +17,9 @@ from webui.api.identity import Owner, current_user
 from webui.images.infotext import Form, read_form, read_texts
 from webui.images.read import opaque, read_image
 from webui.runtime.runtime import Runtime
-from webui.schema.errors import BadImage, NotFound
+from webui.schema.errors import BadImage, ModelError, NotFound
 from webui.schema.images import reference
-from webui.schema.requests import ImageRef, parse_request
+from webui.schema.requests import AUTOMATIC_VAE, OWN_VAE, ImageRef, parse_request
 from webui.schema.results import JobView
 
 PREFIX = "/api/v1"
@@ -101,12 +101,15 @@ def _add_reading(router: APIRouter, runtime: Runtime, server: Callable[[], Mappi
 
     @router.get("/models")
     def models() -> dict[str, Any]:
-        """All checkpoints, with the reason where one cannot be used; the one that is meant where none is named."""
+        """All checkpoints and VAE files, with the reason where one cannot be used; the checkpoint that is meant where
+        none is named."""
         try:
             default: str | None = runtime.default_model
         except NotFound:
             default = None
-        return {"models": [info.model_dump() for info in runtime.catalogue.list()], "default": default}
+        listed = [info.model_dump() for info in runtime.catalogue.list()]
+        vaes = [{"name": file.name, "error": file.error} for file in runtime.catalogue.vaes.list()]
+        return {"models": listed, "default": default, "vaes": vaes}
 
     @router.get("/status")
     def status(owner: Owner) -> dict[str, Any]:
@@ -130,20 +133,28 @@ def _read_text(runtime: Runtime, data: bytes) -> dict[str, Any]:
         return {"infotext": "", "fields": {}, "notes": []}
     form = _sorted(runtime, read_form(text, chunk, runtime.steering.thresholds()))
     model = {"model": form.model} if form.model else {}
-    second, notes = _second_model(runtime, form)
-    fields = {**form.values, **model, **second}
+    files, notes = _files(runtime, form)
+    fields = {**form.values, **model, **files}
     return {"infotext": text, "fields": fields, "notes": [*form.notes, *notes, *_missing(runtime, form)]}
 
 
-def _second_model(runtime: Runtime, form: Form) -> tuple[dict[str, str], list[str]]:
-    """The checkpoint of the hires pass as it is called here, and a note where there is none."""
-    named = form.values.get("hr_model")
-    if not named:
-        return {}, []
-    try:
-        return {"hr_model": runtime.catalogue.find(named).name}, []
-    except NotFound:
-        return {"hr_model": ""}, [f"The checkpoint of its hires pass, {named}, is not here: the first one's is used."]
+def _files(runtime: Runtime, form: Form) -> tuple[dict[str, str], list[str]]:
+    """The VAE and the checkpoint of the hires pass as they are called here, and notes where they are not here."""
+    fields, notes = dict[str, str](), list[str]()
+    second, vae = form.values.get("hr_model"), form.values.get("vae", AUTOMATIC_VAE)
+    if second:
+        try:
+            fields["hr_model"] = runtime.catalogue.find(second).name
+        except NotFound:
+            fields["hr_model"] = ""
+            notes.append(f"The checkpoint of its hires pass, {second}, is not here: the first one is used.")
+    if vae not in (AUTOMATIC_VAE, OWN_VAE):
+        try:
+            fields["vae"] = runtime.catalogue.vaes.find(vae).name
+        except (NotFound, ModelError):
+            fields["vae"] = AUTOMATIC_VAE
+            notes.append(f"Its VAE, {vae}, is not here: {AUTOMATIC_VAE} is used.")
+    return fields, notes
 
 
 def _sorted(runtime: Runtime, form: Form) -> Form:

@@ -20,6 +20,7 @@ from webui.checkpoints.folder import INDEX
 from webui.checkpoints.header import PICKLES, Header
 from webui.checkpoints.source import checkpoint_files, open_checkpoint
 from webui.checkpoints.support import check_supported
+from webui.checkpoints.vaes import VAECatalogue
 from webui.checkpoints.variants import find_variant
 from webui.nn.config import ModelConfig
 from webui.schema.errors import AtelierError, ModelError, NotFound
@@ -45,11 +46,12 @@ class _Known:
 class Catalogue:
     """Checkpoints under `models_dir`: in the folder Stable-diffusion and below it, and in `models_dir` itself.
 
-    A file is looked at once, and again when it changes. Safe to use from several threads.
+    vaes: VAE files. A file is looked at once, and again when it changes. Safe to use from several threads.
     """
 
     def __init__(self, models_dir: str | Path) -> None:
         self.models_dir = Path(models_dir)
+        self.vaes = VAECatalogue(models_dir)
         self._known: dict[Path, _Known] = {}
         self._lock = threading.Lock()
 

@@ -105,9 +105,9 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torc
         model = LoadedModel(
             checked.config,
             fill(unet, lambda name: Source(UNET + name)),
-            _finite(fill(vae, lambda name: Source(VAE + name)), "VAE", path.name),
+            check_finite(fill(vae, lambda name: Source(VAE + name)), "VAE", path.name),
             tuple(
-                _finite(fill(text, layout), "text encoder", path.name)
+                check_finite(fill(text, layout), "text encoder", path.name)
                 for text, layout in zip(texts, checked.layouts, strict=True)
             ),
             checked.tokenizers,
@@ -189,7 +189,7 @@ def _taken(source: Source, read: Callable[[str], Tensor]) -> Tensor:
     return tensor.t().contiguous() if source.transposed else tensor
 
 
-def _finite(module: M, what: str, file: str) -> M:
+def check_finite(module: M, what: str, file: str) -> M:
     """The module, when none of its weights is NaN or infinite; a bad merge has such weights."""
     for name, tensor in module.state_dict().items():
         if not torch.isfinite(tensor.sum(dtype=torch.float32)):

@@ -14,7 +14,7 @@ from typing import Any
 
 from PIL import Image
 
-from webui.checkpoints.second import with_second
+from webui.checkpoints.named import with_files
 from webui.engine.devices import place
 from webui.engine.engine import Engine
 from webui.engine.extensions import Folders
@@ -157,7 +157,7 @@ class Pipeline:
         resolved = resolve(
             request, model=self.model.name, native_size=self.model.native_size, init_size=self._size(request)
         )
-        resolved = with_second(resolved, self._engine.models.catalogue)
+        resolved = with_files(resolved, self._engine.models.catalogue)
         collector = _Collector(resolved, self.model)
 
         def emit(event: Event, blob: bytes | None) -> None:

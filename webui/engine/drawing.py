@@ -14,6 +14,7 @@ from webui.engine.guarding import Guarding
 from webui.engine.models import Models
 from webui.engine.telling import Telling
 from webui.ext.contexts import ModelEvent
+from webui.schema.requests import AUTOMATIC_VAE
 
 
 class Drawing:
@@ -25,7 +26,7 @@ class Drawing:
         self._extensions = extensions
         self._guard = guard
         self._telling = telling
-        self._name = ""
+        self._name, self._vae = "", ""
 
     @property
     def executor(self) -> Executor:
@@ -41,28 +42,30 @@ class Drawing:
             if self._models.modules:
                 self.executor.note = ignore
 
-    def use(self, name: str) -> bool:
-        """Draw with this checkpoint from now on, loaded where it is not. Whether it is another than before."""
-        if name == self._name:
+    def use(self, name: str, vae: str = AUTOMATIC_VAE) -> bool:
+        """Draw with this checkpoint and this VAE from now on, loaded where they are not. Whether they are others than
+        before."""
+        if (name, vae) == (self._name, self._vae):
             return False
-        if not self._models.holds(name):
-            self._load(name)
-        self._name = name
+        if not self._models.holds(name, vae):
+            self._load(name, vae)
+        self._name, self._vae = name, vae
         self.executor.note = self._telling.note
         return True
 
-    def _load(self, name: str) -> None:
-        self._telling.stage(f"loading {name}")
-        listened = self._extensions.listens_to_models
+    def _load(self, name: str, vae: str) -> None:
+        another = not self._models.holds_checkpoint(name)
+        self._telling.stage(f"loading {name}" if another else "changing the VAE")
+        listened = another and self._extensions.listens_to_models
         if listened:
             self._guard.arm()
-        self._telling.timed("load", partial(self._read, name))
+        self._telling.timed("load", partial(self._read, name, vae))
         self._guard.model_loaded()
         if listened:
             event = ModelEvent(name, self.executor.config.family)
             self._telling.timed("model_changed", partial(self._extensions.model_changed, event))
 
-    def _read(self, name: str) -> None:
+    def _read(self, name: str, vae: str) -> None:
         """Weights that are made in inference mode could not be changed outside of it."""
         with torch.inference_mode(False):
-            self._models.executor(name)
+            self._models.executor(name, vae)

@@ -69,7 +69,6 @@ class Engine:
         emit(Started(job_id=job_id), None)
         around = Surroundings(self.models, self.extensions, emit, self._watch, self._answer_waiting, self._closely)
         job = Job(job_id, request, images, control, around)
-        job.guard.shelf = self.extensions.shelf
         fault: Exception | None = None
         try:
             job.run()

@@ -18,6 +18,7 @@ from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer
 from webui.engine.devices import Placement, is_out_of_memory
 from webui.ext.sampling import denoise_scoped
+from webui.nn.vae import VAE
 from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Texts
 from webui.prompt.encode import encode_prompt, joined
 from webui.schema.errors import NumericError, OutOfMemory
@@ -48,6 +49,15 @@ class Executor:
         self._placement = placement
         self._texts: OrderedDict[EncodeText, Texts] = OrderedDict()
         self._conds: OrderedDict[tuple[str, EncodeText], Cond] = OrderedDict()
+
+    @property
+    def model(self) -> LoadedModel:
+        """The modules. Nobody keeps them: the model may go, and its VAE may be changed."""
+        return self._model
+
+    def use_vae(self, vae: VAE) -> None:
+        """Turn latents into pixels, and pixels into latents, with this one from now on."""
+        self._model = replace(self._model, vae=vae)
 
     @cached_property
     def base(self) -> Base:

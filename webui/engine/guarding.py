@@ -32,7 +32,7 @@ class Guarding:
 
     def __init__(self, models: Models, host: Host, closely: bool = False, shelf: Shelf | None = None) -> None:
         self.several = False
-        self.shelf = shelf
+        self._shelf = shelf
         self._models = models
         self._host = host
         self._closely = closely
@@ -111,7 +111,7 @@ class Guarding:
         return self._print.changes(modules, moved, sampled)
 
     def _network_changes(self, sampled: bool = True) -> list[str]:
-        return self.shelf.changes(sampled) if self.shelf is not None else []
+        return self._shelf.changes(sampled) if self._shelf is not None else []
 
 
 def blamed(known: Mapping[str, str], found: Sequence[str], owner: str) -> dict[str, str]:

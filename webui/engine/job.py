@@ -16,7 +16,7 @@ from webui.engine.drive import drive
 from webui.engine.extensions import Extensions
 from webui.engine.guarding import Guarding
 from webui.engine.models import Models
-from webui.engine.passes import GivenPictures, pass_of
+from webui.engine.passes import pass_of
 from webui.engine.preview import Previewer
 from webui.engine.progress import Tracker
 from webui.engine.table import Execute, work_table
@@ -26,10 +26,11 @@ from webui.engine.units import JobUnits, first_frame
 from webui.engine.wildcards import PicturePrompts, Wildcards
 from webui.ext.contexts import JobData
 from webui.ext.session import Session
+from webui.images.given import GivenPictures
 from webui.pipeline.texts import prompt_notes
 from webui.pipeline.work import ModelFacts, UseModel
 from webui.schema.events import ExtensionTimes, Prepared
-from webui.schema.requests import Request
+from webui.schema.requests import AUTOMATIC_VAE, Request
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ class Job:
         self, job_id: str, request: Request, images: Mapping[str, bytes], control: Control, around: Surroundings
     ) -> None:
         given = dict(images)
-        self.guard = Guarding(around.models, around.extensions.host, around.closely)
+        self.guard = Guarding(around.models, around.extensions.host, around.closely, around.extensions.shelf)
         self.telling = Telling(job_id, around.emit, around.watch, lambda: around.between(self.guard))
         self._models = around.models
         self._extensions = around.extensions
@@ -132,7 +133,7 @@ class Job:
 
     def _draw(self) -> None:
         drawing, request = self._drawing, self._request
-        drawing.use(request.model)
+        drawing.use(request.model, request.vae)
         with drawing.lent(), torch.inference_mode():
             self._begin_session()
             self._prompts = PicturePrompts(request, Wildcards.beside(self._models.catalogue.models_dir))
@@ -143,20 +144,26 @@ class Job:
             for batch in range(request.n_iter):
                 if self._control.interrupted:
                     return
-                self._use(request.model)  # the hires pass of the batch before may have had another
+                self._use(request.model, request.vae)  # the hires pass of the batch before may have had another
                 self._run_batch(table, delivery, batch)
                 self._tell_notes()
 
-    def _use(self, name: str) -> None:
+    def _use(self, name: str, vae: str) -> None:
         """Draw with this checkpoint from now on; the control units are fitted to it."""
-        if self._drawing.use(name) and self._units is not None:
+        if self._drawing.use(name, vae) and self._units is not None:
             self._units.use(self._drawing.executor.config, self._drawing.executor.base)
 
     def _change_model(self, items: Sequence[UseModel]) -> list[ModelFacts]:
         """Asked for by the hires pass. Who waits for a stopped job's picture need not wait for another model."""
         if not self._control.stop_sampling:
-            self._use(items[0].name)
+            self._use(items[0].name, self._second_vae(items[0].name))
         return [self._drawing.executor.facts] * len(items)
+
+    def _second_vae(self, name: str) -> str:
+        """The VAE for the checkpoint of the hires pass: the one that was chosen where latents mean the same to both."""
+        catalogue = self._models.catalogue
+        first, second = (catalogue.config(one).vae.latent_space for one in (self._request.model, name))
+        return self._request.vae if first == second else AUTOMATIC_VAE
 
     def _facts(self, index: int) -> ModelFacts:
         """What the pass of a picture is told: its number too, where somebody wants its scopes."""

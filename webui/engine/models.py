@@ -9,11 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from webui.checkpoints.catalogue import Catalogue
+from webui.checkpoints.files import Stamp, stamp_of
 from webui.checkpoints.load import LoadedModel, check_checkpoint, load_checkpoint
+from webui.checkpoints.vae_load import load_vae
 from webui.diffusion.preview import family_factors
 from webui.engine.devices import Placement, is_out_of_memory
 from webui.engine.executor import Executor
+from webui.nn.vae import VAE
 from webui.schema.errors import OutOfMemory
+from webui.schema.requests import AUTOMATIC_VAE
 
 
 class Models:
@@ -23,29 +27,56 @@ class Models:
         self.catalogue = catalogue
         self.placement = placement
         self._name: str | None = None
-        self._stamp: tuple[int, int] | None = None
-        self._model: LoadedModel | None = None
+        self._stamp: Stamp | None = None
         self._executor: Executor | None = None
+        self._vae: tuple[Path, Stamp] | None = None
+        self._own_vae: VAE | None = None
 
-    def holds(self, name: str) -> bool:
-        """Whether this model is loaded, and its file is still the one it was loaded from."""
-        return self._model is not None and name == self._name and self._stamp == self._file_stamp(name)
+    def holds(self, name: str, vae: str = AUTOMATIC_VAE) -> bool:
+        """Whether this model is loaded with this VAE, from files that are still the same."""
+        return self.holds_checkpoint(name) and self._vae == self._vae_of(name, vae)
 
-    def executor(self, name: str) -> Executor:
-        """The executor of a model, which is loaded now unless it is already.
+    def executor(self, name: str, vae: str = AUTOMATIC_VAE) -> Executor:
+        """The executor of a model with a VAE, both of which are loaded now unless they are already.
 
         Raises:
-            ModelError, NotFound: when the file cannot be used. Where its header says so, the old model stays loaded.
+            ModelError, NotFound: when a file cannot be used. Where its header says so, the old model stays loaded.
             OutOfMemory: when the device cannot hold it.
         """
-        if not self.holds(name):
+        wanted = self._vae_of(name, vae)
+        if not self.holds_checkpoint(name):
             path = self.catalogue.path(name)
             check_checkpoint(path)
             self.unload()
-            stamp = self._file_stamp(name)
-            self._model = self._load(path)
-            self._stamp, self._name, self._executor = stamp, name, Executor(self._model, self.placement)
+            stamp = stamp_of(path)
+            self._executor = Executor(self._load(path), self.placement)
+            self._stamp, self._name = stamp, name
+        if self._vae != wanted:
+            self._change_vae(wanted)
         return self.present
+
+    def holds_checkpoint(self, name: str) -> bool:
+        """Whether this model is loaded, with whichever VAE."""
+        return self._executor is not None and name == self._name and self._stamp == stamp_of(self.catalogue.path(name))
+
+    def _vae_of(self, name: str, vae: str) -> tuple[Path, Stamp] | None:
+        """The VAE file that is meant for a model, as it is now; None: the model's own."""
+        path = self.catalogue.vaes.chosen(vae, self.catalogue.path(name))
+        return None if path is None else (path, stamp_of(path))
+
+    def _change_vae(self, wanted: tuple[Path, Stamp] | None) -> None:
+        """Put the VAE of a file in the place of the checkpoint's own, which waits in memory; or put that back."""
+        device, dtype = self.placement.device, self.placement.dtype
+        if wanted is None:
+            assert self._own_vae is not None
+            self.present.use_vae(self._own_vae.to(device))
+            self._vae = self._own_vae = None
+            return
+        loaded = load_vae(wanted[0], self.present.config.vae, dtype, device)
+        if self._own_vae is None:
+            self._own_vae = self.present.model.vae.to("cpu")
+        self.present.use_vae(loaded)
+        self._vae = wanted
 
     @property
     def present(self) -> Executor:
@@ -66,17 +97,18 @@ class Models:
 
     def unload(self) -> None:
         """Let the loaded model go, so that there is room for the next one: two need not fit at once."""
-        self._name = self._stamp = self._model = self._executor = None
+        self._name = self._stamp = self._executor = self._vae = self._own_vae = None
         gc.collect()  # modules hold reference cycles: the weights go now, not later
         self.free_cache()
 
     @property
     def modules(self) -> dict[str, nn.Module]:
         """The loaded modules by name; none while no model is loaded."""
-        if self._model is None:
+        if self._executor is None:
             return {}
-        texts = {f"text{index}": text for index, text in enumerate(self._model.texts)}
-        return {"unet": self._model.unet, "vae": self._model.vae, **texts}
+        model = self._executor.model
+        texts = {f"text{index}": text for index, text in enumerate(model.texts)}
+        return {"unet": model.unet, "vae": model.vae, **texts}
 
     @property
     def casts(self) -> int:
@@ -86,16 +118,12 @@ class Models:
     @property
     def preview_factors(self) -> Tensor | None:
         """(channels + 1, 3) linear map from latents to colours: the file's own, or its family's."""
-        if self._model is None:
+        if self._executor is None:
             return None
-        own = self._model.preview_factors
-        return own if own is not None else family_factors(self._model.config.family)
+        model = self._executor.model
+        return model.preview_factors if model.preview_factors is not None else family_factors(model.config.family)
 
     def free_cache(self) -> None:
         """Give memory back that torch keeps for later."""
         if self.placement.device.type == "cuda":
             torch.cuda.empty_cache()
-
-    def _file_stamp(self, name: str) -> tuple[int, int]:
-        status = self.catalogue.path(name).stat()
-        return status.st_mtime_ns, status.st_size

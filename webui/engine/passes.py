@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from webui.diffusion.noise import NoiseSource
-from webui.images.given import GivenPictures as GivenPictures
+from webui.images.given import GivenPictures
 from webui.pipeline.img2img import img2img
 from webui.pipeline.inpaint import inpaint
 from webui.pipeline.txt2img import txt2img

@@ -85,8 +85,8 @@ class Tools(Protocol):
 class PassContext:
     """`open_pass(p)` and `after_sampling(p)`. What is added here ends with the pass.
 
-    kind, part, index, width, height, shape, steps, sigmas, crop, prompt, negative_prompt: see `PassInfo`. job, params: as
-    in `prepare_job`. latent: where the pass starts from; in `after_sampling`, what it came to (return another one to
+    kind, part, index, width, height, shape, steps, sigmas, crop, prompt, negative_prompt: see `PassInfo`. job, params:
+    as in `prepare_job`. latent: where the pass starts from; in `after_sampling`, what it came to (return another one to
     replace it).
     """
 

@@ -33,7 +33,8 @@ PARAMETERS = "parameters"
 ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "Variation seed",
     "Variation seed strength", "Denoising strength", "Clip skip", "RNG", "Hires upscale", "Hires steps",
-    "Hires upscaler", "Hires checkpoint", "Mask mode", "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
+    "Hires upscaler", "Hires checkpoint", "VAE", "Mask mode", "Mask blur", "Inpaint area", "Masked area padding",
+    "Masked content",
 )  # fmt: skip
 """Readers that do not know quotes want these before any quoted value; whatever else there is follows."""
 LAST = ("Version",)

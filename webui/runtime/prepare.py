@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from webui.checkpoints.second import Checkpoints, usable, with_second
+from webui.checkpoints.named import Checkpoints, usable, with_files
 from webui.runtime.hashes import Hashed
 from webui.runtime.inputs import Inputs
 from webui.runtime.steering import Steering
@@ -66,4 +66,4 @@ def prepare(request: Request, models: Models, inputs: Inputs, wanted_model: str 
             f"The picture is only {init_size[0]}x{init_size[1]} pixels.",
             f"Use one of at least {MIN_SIDE} pixels a side, or set a width and height.",
         )
-    return with_second(fixed, models)
+    return with_files(fixed, models)

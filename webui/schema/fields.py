@@ -14,8 +14,8 @@ Group = Literal[
 ]
 
 
-Offers = Literal["models"]
-"""Choices that are not declared but found: the checkpoints of this server."""
+Offers = Literal["models", "vaes"]
+"""Choices that are not declared but found: the checkpoints of this server, its VAE files."""
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ LATENT_UPSCALERS = (
 )  # fmt: skip
 IMAGE_UPSCALERS = ("Lanczos", "Nearest")
 UPSCALERS = LATENT_UPSCALERS + IMAGE_UPSCALERS
+AUTOMATIC_VAE, OWN_VAE = "Automatic", "None"
 
 
 class Generation(BaseModel):
@@ -131,6 +132,10 @@ class Generation(BaseModel):
     model: str = parameter(
         "", title="Model", help="A file under models/Stable-diffusion; empty means the default.", group="advanced"
     )
+    vae: str = parameter(
+        AUTOMATIC_VAE, title="VAE", group="advanced", infotext="VAE", offers="vaes",
+        help="Turns latents into pixels. Automatic: the file named as the model, else its own; None: its own.",
+    )  # fmt: skip
     control: tuple[ControlUnit, ...] = Field((), max_length=MAX_UNITS)
     ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
     absent_ext: dict[str, dict[str, Any]] = Field(default_factory=dict)

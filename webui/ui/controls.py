@@ -11,13 +11,17 @@ import gradio as gr
 from gradio.components import Component
 from pydantic import BaseModel
 
-from webui.schema.fields import Parameter, parameters
+from webui.schema.fields import Offers, Parameter, parameters
+from webui.schema.requests import AUTOMATIC_VAE, OWN_VAE
 
 # A slider of 1000 steps on 300 pixels cannot be aimed: these end earlier. Larger values come from a PNG or REST,
 # and the slider then grows to the declared bound.
 COMFORTABLE_TOP: dict[str, float] = {"steps": 100, "hr_steps": 100, "s_churn": 20, "s_tmin": 20}
-SAME = ("Same as the first", "")
-"""What the list of a field that offers models begins with."""
+FIRST: dict[Offers, tuple[tuple[str, str], ...]] = {
+    "models": (("Same as the first", ""),),
+    "vaes": ((AUTOMATIC_VAE, AUTOMATIC_VAE), (OWN_VAE, OWN_VAE)),
+}
+"""What the list of a field begins with that offers what is found: (shown, value)."""
 PLAIN_NUMBERS = frozenset({"size", "batch", "seed"})
 PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
 
@@ -52,9 +56,10 @@ class Form:
         found = ((self.components.get(name), top, self.parameters.get(name)) for name, top in COMFORTABLE_TOP.items())
         return [(slider, top, item.maximum) for slider, top, item in found if slider and item and item.maximum]
 
-    def offering(self) -> list[Component]:
-        """The lists that models of this server belong into."""
-        return [component for name, component in self.components.items() if self.parameters[name].offers]
+    def offering(self) -> list[tuple[Component, Offers]]:
+        """The lists that files of this server belong into, and of what kind these are."""
+        found = ((component, self.parameters[name].offers) for name, component in self.components.items())
+        return [(component, offers) for component, offers in found if offers]
 
     @property
     def inputs(self) -> list[Component]:
@@ -76,7 +81,7 @@ def control(item: Parameter, tab: str, **settings: Any) -> Component:
     if item.choices:
         return gr.Dropdown(list(item.choices), **settings)
     if item.offers:
-        return gr.Dropdown([SAME], allow_custom_value=True, **settings)
+        return gr.Dropdown(list(FIRST[item.offers]), allow_custom_value=True, **settings)
     if item.type is str:
         return gr.Textbox(**settings)
     if item.optional:

@@ -94,6 +94,6 @@ def _wire(page: gr.Blocks, runtime: Runtime, built: list[Tab], model: gr.Dropdow
         wire_tab(bridge, model, runtime)
         wire_send(bridge, runtime)
         wire_own(bridge)
-    wire_models(page, model, [field for tab in built for field in tab.form.offering()], refresh, runtime)
+    wire_models(page, model, [one for tab in built for one in tab.form.offering()], refresh, runtime)
     forms = {tab.name: tab.form.describe() for tab in built}
     page.load(None, js=f"() => {{ atelier.start({to_script(forms)}) }}")

@@ -8,7 +8,7 @@ the page, and a value that Gradio would refuse without a word is told by the req
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ from gradio.data_classes import FileData
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
+from webui.checkpoints.vaes import VAEFile
 from webui.images.read import read_image
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadRequest
+from webui.schema.fields import Offers
 from webui.schema.results import ModelInfo
-from webui.ui.controls import SAME
+from webui.ui.controls import FIRST
 from webui.ui.parts import Tab
 from webui.ui.submit import answer, submit
 from webui.ui.tab_inpaint import brush_for
@@ -101,16 +103,21 @@ def wire_own(bridge: Bridge) -> None:
 
 
 def wire_models(
-    page: gr.Blocks, model: gr.Dropdown, others: Sequence[Component], refresh: gr.Button, runtime: Runtime
+    page: gr.Blocks,
+    model: gr.Dropdown,
+    others: Sequence[tuple[Component, Offers]],
+    refresh: gr.Button,
+    runtime: Runtime,
 ) -> None:
-    """The lists of models, read anew when the page is opened and when the user asks. others: where none may be chosen,
-    too."""
+    """The lists of models and other files, read anew when the page is opened and when the user asks."""
 
     def choices() -> list[gr.Dropdown]:
-        found = [_model_choice(info) for info in runtime.catalogue.list()]
-        return [gr.Dropdown(choices=found), *(gr.Dropdown(choices=[SAME, *found]) for _ in others)]
+        models, vaes = runtime.catalogue.list(), runtime.catalogue.vaes.list()
+        found: dict[Offers, list[tuple[str, str]]] = {"models": _choices(models), "vaes": _choices(vaes)}
+        rest = [gr.Dropdown(choices=[*FIRST[kind], *found[kind]]) for _, kind in others]
+        return [gr.Dropdown(choices=found["models"]), *rest]
 
-    lists, chosen = [model, *others], "(name) => atelier.models.open(name)"
+    lists, chosen = [model, *(component for component, _ in others)], "(name) => atelier.models.open(name)"
     page.load(choices, None, lists, **QUIET).then(None, model, model, js=chosen)
     refresh.click(choices, None, lists, **QUIET).then(None, model, model, js=chosen)
     model.change(None, model, None, js="(name) => { atelier.models.choose(name) }")
@@ -127,6 +134,6 @@ def _copy_for_page(runtime: Runtime, image_id: str, owner: str) -> dict[str, Any
     return {"file": file.model_dump(), "brush": asdict(brush), "eraser": asdict(gr.Eraser(brush.default_size))}
 
 
-def _model_choice(info: ModelInfo) -> tuple[str, str]:
-    """What the list shows, and the name that stands for it."""
-    return (f"⚠ {info.name}" if info.error else info.name), info.name
+def _choices(files: Iterable[ModelInfo | VAEFile]) -> list[tuple[str, str]]:
+    """What a list shows of each file, and the name that stands for it."""
+    return [(f"⚠ {file.name}" if file.error else file.name, file.name) for file in files]

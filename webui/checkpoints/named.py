@@ -1,18 +1,22 @@
-"""The checkpoint of a hires pass, where it is another than the first pass's."""
+"""The files that a request names, by the names that the catalogue has for them: a VAE, a second checkpoint."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from webui.checkpoints.vaes import VAECatalogue
 from webui.nn.config import ModelConfig
 from webui.schema.errors import ModelError
-from webui.schema.requests import LATENT_UPSCALERS, Request, Txt2Img
+from webui.schema.requests import AUTOMATIC_VAE, LATENT_UPSCALERS, OWN_VAE, Request, Txt2Img
 from webui.schema.resolve import hires_model, same_latents_needed
 from webui.schema.results import ModelInfo
 
 
 class Checkpoints(Protocol):
     """The checkpoints at hand (`webui.checkpoints.catalogue.Catalogue`)."""
+
+    @property
+    def vaes(self) -> VAECatalogue: ...
 
     def find(self, name: str) -> ModelInfo:
         """Raises NotFound."""
@@ -29,15 +33,22 @@ def usable(checkpoints: Checkpoints, name: str) -> ModelInfo:
     return model
 
 
-def with_second(request: Request, checkpoints: Checkpoints) -> Request:
-    """The request with the checkpoint of its hires pass as the catalogue names it: empty where the first draws both.
+def with_files(request: Request, checkpoints: Checkpoints) -> Request:
+    """The request, its model being fixed, with its other files as the catalogue names them.
 
     Raises:
-        NotFound, ModelError: there is no such checkpoint, or it cannot be used.
-        BadRequest: latents of the first would go to one that reads them otherwise.
+        NotFound, ModelError: a file is not there, or cannot be used.
+        BadRequest: latents of the first checkpoint would go to one that reads them otherwise.
     """
-    if not isinstance(request, Txt2Img) or not request.enable_hr or not request.hr_model:
-        return request
+    if request.vae not in (AUTOMATIC_VAE, OWN_VAE):
+        request = request.model_copy(update={"vae": checkpoints.vaes.find(request.vae).name})
+    if isinstance(request, Txt2Img) and request.enable_hr and request.hr_model:
+        return _with_second(request, checkpoints)
+    return request
+
+
+def _with_second(request: Txt2Img, checkpoints: Checkpoints) -> Txt2Img:
+    """With the checkpoint of its hires pass; empty where the first draws both."""
     second = usable(checkpoints, request.hr_model).name
     named = request.model_copy(update={"hr_model": "" if second == request.model else second})
     if hires_model(named) and named.hr_upscaler in LATENT_UPSCALERS:
