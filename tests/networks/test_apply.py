@@ -74,12 +74,22 @@ def test_nothing_else_changes(tmp_path: Path, tiny: Tiny) -> None:
     assert changed == {f"unet.{OURS}.weight", f"unet.{OUR_CONV}.weight", f"text0.{TEXT}.weight"}
 
 
-def test_afterwards_every_byte_is_what_it_was(tmp_path: Path, tiny: Tiny) -> None:
+@pytest.mark.parametrize("over", [None, False, True], ids=["by device", "beside", "over"])
+def test_afterwards_every_byte_is_what_it_was(tmp_path: Path, tiny: Tiny, over: bool | None) -> None:
     model = tiny("sd1")
-    before = bits(copies(model))
+    if over:  # the file is mapped for reading alone
+        for parameter in (*model.unet.parameters(), *model.texts[0].parameters()):
+            parameter.data = parameter.data.clone()
+    before, one = bits(copies(model)), network(tmp_path, model, loras(model))
     places = {name: tensor.data_ptr() for name, tensor in model.unet.state_dict().items()}
-    with applied(model, [Use(network(tmp_path, model, loras(model)))]):
-        assert bits(copies(model)) != before
+    with applied(model, [Use(one)], over) as networks:
+        changed = bits(copies(model))
+        moved = {name for name, tensor in model.unet.state_dict().items() if tensor.data_ptr() != places[name]}
+        assert moved == (set() if over else {f"{OURS}.weight", f"{OUR_CONV}.weight"})
+        networks.set([Use(one, 0.2, 0.3)])
+        assert bits(copies(model)) not in (before, changed)
+        networks.set([Use(one)])
+        assert bits(copies(model)) == changed != before
     assert bits(copies(model)) == before
     assert {name: tensor.data_ptr() for name, tensor in model.unet.state_dict().items()} == places
 

@@ -52,13 +52,15 @@ def check_effects(uses: Sequence[Use], effects: Sequence[Effect]) -> None:
 
 
 @contextmanager
-def applied(model: LoadedModel, uses: Sequence[Use]) -> Iterator[AppliedNetworks]:
+def applied(model: LoadedModel, uses: Sequence[Use], over: bool | None = None) -> Iterator[AppliedNetworks]:
     """The model with the networks' changes, summed in their order; restored at the end, whatever happens.
+
+    over: whether changes are written over the originals; by default those of weights that are not on the CPU.
 
     Raises:
         ModelError: a layer's shapes do not fit the model, or its numbers are not finite.
     """
-    networks = AppliedNetworks(model)
+    networks = AppliedNetworks(model, over)
     try:
         networks.set(uses)
         yield networks
@@ -67,11 +69,12 @@ def applied(model: LoadedModel, uses: Sequence[Use]) -> Iterator[AppliedNetworks
 
 
 class AppliedNetworks:
-    """The changes that stand on a model now, and the originals of what they changed."""
+    """The changes that stand on a model now, and the originals of what they changed. over: as of `applied`."""
 
-    def __init__(self, model: LoadedModel) -> None:
+    def __init__(self, model: LoadedModel, over: bool | None = None) -> None:
         self._parts = model_parts(model)
-        self._originals: dict[tuple[str, str], Tensor] = {}
+        self._over = over
+        self._originals: dict[tuple[str, str], _Original] = {}
         self._now: dict[Place, _Standing] = {}
         self.effects: tuple[Effect, ...] = ()
 
@@ -123,14 +126,15 @@ class AppliedNetworks:
     def _put(self, part: str, name: str, value: Tensor) -> None:
         """value: float32, in the parameter's shape; rounded once to its dtype."""
         parameter = self._parameter(part, name)
-        on_cpu = parameter.device.type == "cpu"
         if (part, name) not in self._originals:
-            self._originals[part, name] = parameter.data if on_cpu else parameter.data.to("cpu")
+            over = parameter.device.type != "cpu" if self._over is None else self._over
+            kept = parameter.data.to("cpu", copy=True) if over else parameter.data
+            self._originals[part, name] = _Original(kept, over)
         with torch.inference_mode(parameter.is_inference()):
-            if on_cpu:
-                parameter.data = torch.empty_like(parameter.data).copy_(value)  # of the same strides
-            else:
+            if self._originals[part, name].over:
                 parameter.data.copy_(value)
+            else:
+                parameter.data = torch.empty_like(parameter.data).copy_(value)  # of the same strides
 
     def _tensors(self, place: Place) -> list[str]:
         """Names of the weights and biases of a place."""
@@ -158,8 +162,17 @@ class AppliedNetworks:
     def _original(self, part: str, name: str) -> Tensor:
         """A weight as it is without networks, as float32 on its device."""
         parameter = self._parameter(part, name)
-        original = self._originals.get((part, name), parameter.data)
+        kept = self._originals.get((part, name))
+        original = parameter.data if kept is None else kept.tensor
         return original.to(parameter.device, torch.float32)
+
+
+@dataclass(frozen=True)
+class _Original:
+    """A weight before any change. over: whether the change is written over it, so that this is a copy."""
+
+    tensor: Tensor
+    over: bool
 
 
 @dataclass(frozen=True)
@@ -170,9 +183,9 @@ class _Standing:
     did: tuple[bool, ...] = field(compare=False)
 
 
-def _put_back(parameter: nn.Parameter, original: Tensor) -> None:
+def _put_back(parameter: nn.Parameter, original: _Original) -> None:
     with torch.inference_mode(parameter.is_inference()):
-        if parameter.device == original.device:
-            parameter.data = original
+        if original.over or parameter.device != original.tensor.device:  # another one when the model was moved
+            parameter.data.copy_(original.tensor)
         else:
-            parameter.data.copy_(original)
+            parameter.data = original.tensor
