@@ -125,6 +125,13 @@ def test_a_missing_tensor_is_a_model_error_or_left_to_the_loading(headers):
     [
         (["lora_unet_down_blocks_0.lora_down.weight", "lora_unet_down_blocks_0.alpha"], "a LoRA", "models/Lora"),
         (["transformer.x.lora_A.weight"], "a LoRA", "models/Lora"),
+        (["unet.down_blocks.0.attentions.0.processor.to_q_lora.down.weight"], "a LoRA", "models/Lora"),
+        (["hypernet.768.0.linear.0.weight"], "a hypernetwork", "models/hypernetworks"),
+        (["decoder.layers.0.weight", "encoder.layers.0.weight"], "a tiny autoencoder", "models/VAE-approx"),
+        (["vision_model.embeddings.class_embedding"], "a CLIP vision encoder", "models/clip_vision"),
+        (["embeddings.token_embedding.weight", "encoder.layers.0.x"], "a text encoder", "models/text_encoder"),
+        (["token_embedding.weight", "positional_embedding"], "a text encoder", "models/text_encoder"),
+        (["stylegan_decoder.x.weight", "conv_body_first.weight"], "a face restorer", "models/GFPGAN"),
         (["lora_unet_x.hada_w1_a"], "a LoRA", "models/Lora"),
         (["control_model.input_hint_block.0.weight"], "a ControlNet", "models/ControlNet"),
         (["controlnet_cond_embedding.conv_in.weight", "down_blocks.0.x"], "a ControlNet", "models/ControlNet"),
