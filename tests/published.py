@@ -121,9 +121,7 @@ class Published:
         A single-file layout says nothing of the prediction of an SD 2.x model, a folder does.
         """
         texts = [
-            replace(text, layers=self.texts[folder]["num_hidden_layers"], default_layer="last")
-            if text.layers == 24
-            else text
+            replace(text, absent=text.layers - self.texts[folder]["num_hidden_layers"])
             for folder, text in zip(self.texts, self.config.texts, strict=True)
         ]
         return replace(self.config, texts=tuple(texts))

@@ -102,6 +102,13 @@ def test_an_impossible_unet_is_refused(arguments: dict[str, object], complaint: 
         UNetConfig(**arguments)
 
 
+@pytest.mark.parametrize("text", [SD15.texts[0], SDXL.texts[1]], ids=["last", "pooled"])
+def test_no_layer_is_absent_that_is_read(text: TextConfig) -> None:
+    assert replace(SD21.texts[0], absent=1).layers == 24
+    with pytest.raises(ValueError, match="absent"):
+        replace(text, absent=1)
+
+
 def test_special_tokens_lie_in_the_vocabulary() -> None:
     with pytest.raises(ValueError, match="vocabulary of 100"):
         TextConfig(vocab_size=100)

@@ -116,3 +116,18 @@ def test_a_model_that_no_pass_can_use_is_refused_before_anything_is_drawn(tmp_pa
     assert "refiner" in pipe.model.error
     with pytest.raises(ModelError, match="refiner, which cannot draw on its own"):
         pipe.generate(Txt2Img(prompt="a red ball", steps=2, width=64, height=64))
+
+
+@torch.no_grad()
+def test_clip_skip_means_the_same_where_a_folder_lacks_the_last_layer_of_a_text_encoder(tmp_path: Path) -> None:
+    known = shrunk("sd21")
+    theirs = build(known)
+    folder = load_checkpoint(save_folder(theirs, known, tmp_path / "folder"))
+    single = load_checkpoint(save_ldm(theirs, known, folder.config, tmp_path / "m.safetensors", torch.float32))
+    ids = given_to(known, folder.config)["ids"]
+    (ours,), (whole,) = folder.texts, single.texts
+    assert (ours.config.absent, whole.config.absent) == (1, 0)
+    for skip in (None, 2, 3):
+        assert relative_error(ours(ids, skip).hidden, whole(ids, skip).hidden) < 1e-6
+    with pytest.raises(ValueError, match=r"clip skip 1 is outside 2\.\.3"):
+        ours(ids, 1)

@@ -51,7 +51,6 @@ FAMILIES: Mapping[int, ModelConfig] = {768: SD15, 1024: SD21, 2048: SDXL}
 HEAD_WIDTH = 64
 """Of every CLIP text encoder that was published."""
 CLIP_VOCABULARY = 49408
-OPENCLIP_H_LAYERS = 24
 
 
 def detect_config(header: Header, notes: Notes | None = None) -> ModelConfig:
@@ -94,11 +93,17 @@ def _texts(header: Header, family: ModelConfig, layouts: Sequence[Layout], notes
     texts = []
     for layout, known, said in zip(layouts, family.to_json()["texts"], folder, strict=True):
         text = {**known, **text_facts(header, layout), **said}
-        if known["layers"] == text["layers"] + 1 == OPENCLIP_H_LAYERS:
-            text["default_layer"] = "last"  # written by diffusers, without the layer that is not read
+        if _lacks_a_layer(known, text["layers"], bool(notes.folder)):
+            text |= {"layers": text["layers"] + 1, "absent": 1}
         text["projection"] = text["projection"] if text["pooled"] else None
         texts.append(text)
     return texts
+
+
+def _lacks_a_layer(known: Mapping[str, Any], layers: int, in_folder: bool) -> bool:
+    """Whether diffusers wrote a text encoder of the family's kind, without the layer that is not read."""
+    unread = known["default_layer"] == "penultimate" and known["final_norm"] and not known["pooled"]
+    return bool(unread and (in_folder or layers + 1 == known["layers"]))
 
 
 def unet_facts(header: Header) -> dict[str, Any]:

@@ -93,8 +93,6 @@ def folder_facts(path: Path, texts: Sequence[Path] = ()) -> dict[str, Any]:
     """
     unet, vae = folder_json(path, UNET_FOLDER, "config.json"), folder_json(path, VAE_FOLDER, "config.json")
     told = [_text_facts(folder_json(part, "config.json")) for part in texts]
-    if len(told) == 1 and texts[0].name == TEXT_FOLDERS[0]:
-        told[0]["default_layer"] = "last"  # SD 2.x's encoder comes without the layer that is not read
     facts = {"unet": _unet_facts(unet), "vae": _vae_facts(vae), "texts": told, **_scheduler_facts(path)}
     size, levels = unet.get("sample_size"), vae.get("block_out_channels")
     pixels = size * 2 ** (len(levels) - 1) if isinstance(size, int) and isinstance(levels, list) else 0

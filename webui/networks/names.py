@@ -79,7 +79,7 @@ def text_names(config: TextConfig) -> Iterator[tuple[str, Modules]]:
     """(name, modules) of all layers of a text encoder: by transformers' names, of now and of old, and OpenCLIP's."""
     for ours, theirs in _TEXT_OUTSIDE.items():
         yield from ((name, (ours,)) for name in (ours, ours.removeprefix("text_model."), theirs))
-    for index in range(config.layers):
+    for index in range(config.layers - config.absent):
         ours, theirs = f"text_model.encoder.layers.{index}", f"transformer.resblocks.{index}"
         for inside, (other, *older) in _TEXT_INSIDE.items():
             module = f"{ours}.{inside}"

@@ -136,7 +136,8 @@ class TextConfig:
 
     `default_layer` is the layer whose output conditions the U-Net; `final_norm` says whether the closing layer norm
     is applied to it. With `pooled`, the state at the end-of-text token (projected to `projection` channels where
-    that is given) comes beside it. `pad` is what fills a short prompt: the end token, or token 0.
+    that is given) comes beside it. `pad` is what fills a short prompt: the end token, or token 0. Of `layers`, the last
+    `absent` are not there, because the U-Net reads an earlier one: diffusers leaves out the last of SD 2.x's encoder.
     """
 
     kind: Literal["clip_l", "openclip"] = "clip_l"
@@ -154,9 +155,12 @@ class TextConfig:
     pooled: bool = False
     start_id: int = 49406
     end_id: int = 49407
+    absent: int = 0
 
     def __post_init__(self) -> None:
         _divisible(self.width, self.heads, "heads")
+        if self.absent and (self.absent > 1 or self.pooled or self.default_layer == "last"):
+            raise ValueError(f"{self.absent} layers are absent, of which some are read")
         if not (0 <= self.start_id < self.vocab_size and 0 <= self.end_id < self.vocab_size):
             raise ValueError(
                 f"start_id {self.start_id} and end_id {self.end_id} must lie in a vocabulary of {self.vocab_size}"

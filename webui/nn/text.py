@@ -51,10 +51,12 @@ class TextEncoder(nn.Module):
         """
         states = self.states(self.embed(ids) if embeddings is None else embeddings)
         skip = self.default_skip if skip is None else skip
-        if not 1 <= skip <= self.config.layers:
-            raise ValueError(f"clip skip {skip} is outside 1..{self.config.layers}, the layers of this text encoder")
+        absent, layers = self.config.absent, self.config.layers
+        if not 1 + absent <= skip <= layers:
+            raise ValueError(f"clip skip {skip} is outside {1 + absent}..{layers}, the layers of this text encoder")
         norm = self.text_model.final_layer_norm
-        hidden = norm(states[-skip]) if self.config.final_norm else states[-skip]
+        state = states[absent - skip]
+        hidden = norm(state) if self.config.final_norm else state
         return TextOutput(hidden, self.pool(norm(states[-1]), ids) if self.config.pooled else None)
 
     @property
@@ -96,7 +98,7 @@ def clip_config(config: TextConfig) -> CLIPTextConfig:
         hidden_size=config.width,
         intermediate_size=config.mlp_width,
         projection_dim=config.projection or config.width,
-        num_hidden_layers=config.layers,
+        num_hidden_layers=config.layers - config.absent,
         num_attention_heads=config.heads,
         max_position_embeddings=config.length,
         hidden_act=config.activation,
