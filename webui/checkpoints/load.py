@@ -10,14 +10,13 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from webui.checkpoints.detect import CLIP_VOCABULARY
-from webui.checkpoints.folder import folder_tokenizer
 from webui.checkpoints.header import Header
 from webui.checkpoints.kinds import NAMED
 from webui.checkpoints.layouts import UNET, VAE, Layout, Source, text_layouts
 from webui.checkpoints.reading import Reader, unknown_names
 from webui.checkpoints.source import Checkpoint, open_checkpoint
 from webui.checkpoints.support import check_supported
+from webui.checkpoints.tokenizers import load_tokenizers
 from webui.nn.config import ModelConfig
 from webui.nn.text import TextEncoder, build_text
 from webui.nn.unet import UNet
@@ -25,7 +24,6 @@ from webui.nn.vae import VAE as Autoencoder
 from webui.prompt.tokenize import Tokenizer
 from webui.schema.errors import ModelError
 
-TOKENIZER_KEY = "atelier.tokenizer"
 ABOUT_KEY = "atelier.about"
 PREVIEW_KEY = "atelier.preview"
 
@@ -115,25 +113,6 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torc
             _preview_factors(header),
         )
         return replace(model, unknown=tuple(unknown_names(header.tensors, read.taken)))
-
-
-def load_tokenizers(source: Checkpoint, config: ModelConfig) -> tuple[Tokenizer, ...]:
-    """One tokenizer for each text encoder: that of the header, that of a folder with words of its own, or CLIP's.
-
-    Raises:
-        ModelError: the tokenizer has more pieces than the text encoder.
-    """
-    given, length = source.header.json(TOKENIZER_KEY), config.texts[0].length
-    if given is None and config.texts[0].vocab_size < CLIP_VOCABULARY:
-        given = folder_tokenizer(source.path)
-    tokenizer = Tokenizer.clip(length) if given is None else Tokenizer.from_json(given, length)
-    for text in config.texts:
-        if tokenizer.size > text.vocab_size:
-            raise ModelError(
-                f"The tokenizer has {tokenizer.size} pieces, the text encoder {text.vocab_size}.",
-                f"The file needs a tokenizer of its own in its header ({TOKENIZER_KEY}).",
-            )
-    return (tokenizer,) * len(config.texts)
 
 
 def fill_module(module: M, layout: Layout, header: Header, read: Callable[[str], Tensor], file: str) -> M:

@@ -99,15 +99,22 @@ class Tokenizer:
         A chunk that overflows ends after its last comma, when that is at most 20 tokens back; BREAK ends it at once.
         pad_id: what fills a chunk up behind the end token; None: the end token.
         """
-        first, *others = parse_emphasis(text, emphasis)
-        if others and not others[-1]:
-            others.pop()  # a BREAK at the end starts nothing
-        bodies = [body for section in (first, *others) for body in self._fill(section)]
+        bodies = self._bodies(text, emphasis)
         return tuple(self._chunk(body, self.end_id if pad_id is None else pad_id) for body in bodies)
+
+    def lengths(self, text: str, emphasis: Emphasis = "Original") -> tuple[int, ...]:
+        """How many tokens of a prompt stand in each of its chunks, without start, end and padding."""
+        return tuple(len(body) for body in self._bodies(text, emphasis))
 
     def empty_chunk(self, pad_id: int | None = None) -> Chunk:
         """The chunk of an empty prompt."""
         return self.chunks("", pad_id)[0]
+
+    def _bodies(self, text: str, emphasis: Emphasis) -> list[list[tuple[int, float]]]:
+        first, *others = parse_emphasis(text, emphasis)
+        if others and not others[-1]:
+            others.pop()  # a BREAK at the end starts nothing
+        return [body for section in (first, *others) for body in self._fill(section)]
 
     def _fill(self, section: Section) -> Iterator[list[tuple[int, float]]]:
         """The tokens of a section with their weights, in runs of at most `length` - 2; an empty section is one run."""

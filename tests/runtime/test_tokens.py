@@ -1,0 +1,73 @@
+"""Prompts are counted with the tokenizer of the checkpoint that reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support import write_tiny_checkpoint
+from webui.checkpoints.catalogue import Catalogue
+from webui.checkpoints.load import load_checkpoint
+from webui.runtime.tokens import Counted, Tokens
+from webui.schema.errors import NotFound
+
+
+@pytest.fixture(scope="module")
+def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("tokens")
+    write_tiny_checkpoint(folder / "Stable-diffusion" / "tiny.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def tokens(models_dir: Path) -> Tokens:
+    return Tokens(Catalogue(models_dir))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "chunks"),
+    [
+        ("", (0,)),
+        ("a red ball", (3,)),
+        ("(red:1.3) # ball", (1,)),
+        ("<lora:x:1>red", (1,)),
+        ("red BREAK red ball", (1, 2)),
+        ("red " * 80, (75, 5)),
+        ("[red:red ball:2] red", (3,)),
+        ("[red|red ball red]", (3,)),
+        ("red AND red ball", (2,)),
+        ("{red|ball}", (1,)),
+        ("__red__ ball", (2,)),
+    ],
+)
+def test_the_longest_text_of_a_prompt_is_counted_chunk_by_chunk(
+    tokens: Tokens, prompt: str, chunks: tuple[int, ...]
+) -> None:
+    assert tokens.count("tiny", prompt, 4) == Counted(chunks, 75)
+
+
+def test_the_count_is_that_of_the_chunks_the_model_is_shown(tokens: Tokens, models_dir: Path) -> None:
+    prompt = "a red ball, " * 30 + "BREAK (blue:1.2) cat"
+    tokenizer = load_checkpoint(models_dir / "Stable-diffusion" / "tiny.safetensors").tokenizers[0]
+    ends = [chunk.ids.index(tokenizer.end_id) - 1 for chunk in tokenizer.chunks(prompt)]
+    assert tokens.count("tiny", prompt, 4).tokens == tuple(ends)
+
+
+def test_emphasis_none_counts_brackets(tokens: Tokens) -> None:
+    assert sum(tokens.count("tiny", "(red)", 4, emphasis="None").tokens) > 1
+
+
+def test_notes_are_told_before_anything_is_drawn(tokens: Tokens) -> None:
+    (note,) = tokens.count("tiny", "a AND b", 4, negative=True).notes
+    assert "AND has no effect" in note
+
+
+def test_a_model_that_is_not_there_is_named(tokens: Tokens) -> None:
+    with pytest.raises(NotFound, match="nowhere"):
+        tokens.count("nowhere", "a", 4)
+
+
+def test_a_long_prompt_that_changes_at_every_step_is_counted(tokens: Tokens) -> None:
+    prompt = "".join(f"[{'|'.join('a' * count)}]" for count in (7, 11, 13, 17))
+    assert tokens.count("tiny", f"{prompt} {'red ' * 3000}", 1000).room == 75

@@ -1,0 +1,72 @@
+"""How many tokens a prompt has, chunk by chunk, and what may not be meant in it; known before anything is drawn."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from webui.checkpoints.files import Stamp, stamp_of
+from webui.checkpoints.source import open_checkpoint
+from webui.checkpoints.tokenizers import load_tokenizers
+from webui.prompt.grammar import read_prompt
+from webui.prompt.schedule import Clock
+from webui.prompt.tokenize import Tokenizer
+from webui.prompt.wildcards import expand
+from webui.schema.errors import ModelError
+from webui.schema.names import Emphasis
+
+MOST_TEXTS = 32
+"""Of a prompt that changes at every step so many texts are counted, the longest by their letters."""
+
+
+class Paths(Protocol):
+    """Where checkpoints lie (`webui.checkpoints.catalogue.Catalogue`)."""
+
+    def path(self, name: str) -> Path: ...
+
+
+@dataclass(frozen=True)
+class Counted:
+    """tokens: in each chunk of the longest text that the prompt comes to at any step, of `room` a chunk."""
+
+    tokens: tuple[int, ...]
+    room: int
+    notes: tuple[str, ...] = ()
+
+
+class Tokens:
+    """Counts with the tokenizer of the checkpoint that is asked for; the last one is kept."""
+
+    def __init__(self, models: Paths) -> None:
+        self._models = models
+        self._lock = threading.Lock()
+        self._kept: tuple[tuple[Path, Stamp], Tokenizer] | None = None
+
+    def count(
+        self, model: str, prompt: str, steps: int, negative: bool = False, emphasis: Emphasis = "Original"
+    ) -> Counted:
+        """Of a prompt with choices one result is counted; a wildcard counts as its name.
+
+        Raises:
+            NotFound, ModelError: there is no such model, or it cannot be read. BadRequest: the choices have no end.
+        """
+        tokenizer = self._tokenizer(model)
+        read, clock = read_prompt(expand(prompt, lambda name: [name], 0), negative), Clock(steps)
+        texts = {text for step in range(steps if read.changes else 1) for text, _ in read.at(step, clock)}
+        likely = sorted(texts, key=len, reverse=True)[:MOST_TEXTS]
+        longest = max((tokenizer.lengths(text, emphasis) for text in likely), key=lambda it: (len(it), sum(it)))
+        return Counted(longest, tokenizer.length - 2, read.notes)
+
+    def _tokenizer(self, model: str) -> Tokenizer:
+        path = self._models.path(model)
+        key = path, stamp_of(path)
+        with self._lock:
+            if self._kept is None or self._kept[0] != key:
+                source = open_checkpoint(path)
+                found = load_tokenizers(source, source.config())
+                if not found:
+                    raise ModelError(f"{model} reads no texts.", "Choose a checkpoint with a text encoder.")
+                self._kept = key, found[0]
+            return self._kept[1]
