@@ -68,6 +68,17 @@ def test_a_made_picture_gives_back_its_own_form(window: Window, server: Server, 
     window.has(prompt="there and back", steps="5", seed="4321")
 
 
+def test_the_tokens_of_a_prompt_are_counted_while_it_is_written(window: Window) -> None:
+    window.prompt("a red ball BREAK a blue ball")
+    count = window.page.locator("#txt2img-prompt .a-tokens")
+    expect(count).to_have_text("3 + 3/150")
+    window.prompt("[blue:half:x] ball")
+    expect(count).to_have_text(re.compile(r"/75 !$"))
+    expect(count).to_have_attribute("title", re.compile("no number ends it"))
+    window.prompt("")
+    expect(count).to_be_empty()
+
+
 def test_dice_recycle_and_reuse_set_the_seed(window: Window) -> None:
     window.number("steps", 2)
     window.number("seed", 11)

@@ -12,8 +12,8 @@ STATIC = Path(__file__).parent / "static"
 # In the order in which they need each other.
 SCRIPTS = (
     "core", "form", "fields", "jobs", "progress", "result", "viewer", "gallery", "models", "status", "prompt",
-    "knobs", "zones", "dialog", "paint", "pose", "poseview", "posedrag", "posechange", "poseedit", "needs", "unitpose",
-    "unit", "units", "reports", "extras", "extensions", "page",
+    "tokens", "knobs", "zones", "dialog", "paint", "pose", "poseview", "posedrag", "posechange", "poseedit", "needs",
+    "unitpose", "unit", "units", "reports", "extras", "extensions", "page",
 )  # fmt: skip
 STYLES = ("page", "control")
 

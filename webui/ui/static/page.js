@@ -57,6 +57,7 @@ atelier.start = async (forms) => {
   atelier.theme.restore();
   atelier.result.wire();
   atelier.prompt.wire();
+  atelier.tokens.wire();
   atelier.fields.wire();
   atelier.find("#a-theme").addEventListener("click", atelier.theme.toggle);
   const form = atelier.form.restore();
