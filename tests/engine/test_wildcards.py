@@ -11,6 +11,7 @@ from tests.support import write_tiny_checkpoint
 from webui.engine.api import Pipeline
 from webui.engine.wildcards import PicturePrompts, Wildcards
 from webui.images.infotext import parse
+from webui.prompt.styles import Styles
 from webui.schema.errors import NotFound
 from webui.schema.requests import Txt2Img
 
@@ -27,6 +28,8 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "wildcards/colour.txt": "hidden",
         "wildcards/place.txt": "Köln",
         "secret.txt": "secret",
+        "styles.csv": '\ufeffname,prompt,negative_prompt\nInk,"ink, {prompt}",photo\nBall,{red|green} ball,\n',
+        "models/styles.csv": "name,prompt,negative_prompt\nInk,hidden,\nMore,more,",
     }.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
@@ -64,7 +67,7 @@ def test_the_nearest_names_are_told(models_dir: Path) -> None:
 
 def test_a_prompt_without_choices_is_left_as_it_is() -> None:
     request = Txt2Img(prompt="a {cat} [b|c] __", negative_prompt="d")
-    prompts = PicturePrompts(request, Wildcards(()))
+    prompts = PicturePrompts(request, Wildcards(()), Styles(()))
     assert prompts.request_of(3) is request
     assert prompts.templates == {}
 
@@ -90,3 +93,21 @@ def test_each_picture_makes_its_choices_from_its_seed(pipe: Pipeline) -> None:
 def test_a_name_without_a_file_fails_the_job_by_name(pipe: Pipeline) -> None:
     with pytest.raises(NotFound, match="nothing"):
         pipe.generate(Txt2Img(**{**SIZE, "prompt": "a __nothing__"}))
+
+
+def test_styles_are_laid_over_the_prompts_before_choices_are_made(pipe: Pipeline) -> None:
+    fields = {**SIZE, "prompt": "a cat", "styles": ("Ink", "Ball")}
+    (image,) = pipe.generate(Txt2Img(**fields)).images
+    text = parse(image.infotext)
+    assert text.prompt in ("ink, a cat, red ball", "ink, a cat, green ball")
+    assert text.negative_prompt == "photo"
+    assert text.fields["Template"] == "a cat"
+    assert text.fields["Styles"] == "Ink, Ball"
+    (plain,) = pipe.generate(Txt2Img(**{**SIZE, "prompt": text.prompt, "negative_prompt": "photo"})).images
+    assert np.array_equal(np.asarray(plain.image), np.asarray(image.image))
+
+
+def test_a_style_that_is_not_there_is_told_with_those_that_are(pipe: Pipeline) -> None:
+    with pytest.raises(NotFound, match="'Inc'") as caught:
+        pipe.generate(Txt2Img(**{**SIZE, "styles": ("Inc",)}))
+    assert "Ink, Ball, More" in caught.value.cure

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from webui.api.identity import current_user
 from webui.api.native import PREFIX
+from webui.prompt.styles import Styles
 from webui.runtime.runtime import Runtime
 from webui.runtime.tokens import Tokens
 from webui.schema.names import Emphasis
@@ -37,5 +38,10 @@ def build_router(runtime: Runtime) -> APIRouter:
         prompt = tokens.count(model, body.prompt, body.steps, emphasis=body.emphasis)
         negative = tokens.count(model, body.negative_prompt, body.steps, negative=True, emphasis=body.emphasis)
         return {"prompt": asdict(prompt), "negative_prompt": asdict(negative)}
+
+    @router.get("/styles")
+    def styles() -> dict[str, Any]:
+        """The styles of this server, as rows of their file."""
+        return {"styles": [asdict(style) for style in Styles.beside(runtime.settings.models_dir).all().values()]}
 
     return router

@@ -29,6 +29,7 @@ from webui.ext.session import Session
 from webui.images.given import GivenPictures
 from webui.pipeline.texts import prompt_notes
 from webui.pipeline.work import ModelFacts, UseModel
+from webui.prompt.styles import Styles
 from webui.schema.events import ExtensionTimes, Prepared
 from webui.schema.requests import AUTOMATIC_VAE, Request
 
@@ -67,7 +68,7 @@ class Job:
         self._session: Session | None = None
         self._units: JobUnits | None = None
         self._tracker = Tracker(request)
-        self._prompts = PicturePrompts(request, Wildcards(()))
+        self._prompts: PicturePrompts | None = None
 
     @property
     def _request(self) -> Request:
@@ -136,7 +137,8 @@ class Job:
         drawing.use(request.model, request.vae)
         with drawing.lent(), torch.inference_mode():
             self._begin_session()
-            self._prompts = PicturePrompts(request, Wildcards.beside(self._models.catalogue.models_dir))
+            models_dir = self._models.catalogue.models_dir
+            self._prompts = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir))
             delivery = Delivery(self._data, self._session, self.telling, self._prompts)
             previewer = Previewer(lambda: self._models.preview_factors)
             work = work_table(lambda: drawing.executor, self._session, delivery, self._tracker, previewer, self.telling)
@@ -173,6 +175,7 @@ class Job:
 
     def _request_of(self, index: int) -> Request:
         """The request of a picture, with its own prompts; what may not be meant in them is told."""
+        assert self._prompts is not None
         request = self._prompts.request_of(index)
         for note in prompt_notes(request):
             self.telling.note(note)

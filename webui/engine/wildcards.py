@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
+from webui.prompt.styles import Styles, with_styles
 from webui.prompt.wildcards import expand, has_choices
 from webui.schema.errors import BadRequest, NotFound
 from webui.schema.requests import Request
 
 LARGEST_FILE = 16_000_000
+PROMPTS = {"prompt": "Template", "negative_prompt": "Negative Template"}
+"""Fields of a request, and how a picture's text names what was written in them."""
 
 
 class Wildcards:
@@ -58,14 +61,18 @@ class Wildcards:
 
 
 class PicturePrompts:
-    """The request of each picture of a job, with the choices in its prompts made from the picture's seed."""
+    """The request of each picture of a job, with its styles laid over its prompts and the choices in them made from the
+    picture's seed.
 
-    def __init__(self, request: Request, wildcards: Wildcards) -> None:
-        self._request = request
+    Raises:
+        NotFound: there is no style of a name. BadRequest: the file of styles cannot be read.
+    """
+
+    def __init__(self, request: Request, wildcards: Wildcards, styles: Styles) -> None:
+        self._written = request
+        self._request = styled(request, styles) if request.styles else request
         self._wildcards = wildcards
-        self._chosen = {
-            field: text for field in ("prompt", "negative_prompt") if has_choices(text := getattr(request, field))
-        }
+        self._chosen = {field: text for field in PROMPTS if has_choices(text := getattr(self._request, field))}
         self._made: dict[int, Request] = {}
 
     def request_of(self, index: int) -> Request:
@@ -81,8 +88,23 @@ class PicturePrompts:
     @property
     def templates(self) -> dict[str, str]:
         """What stands in a picture's text beside the prompts that were made: label -> prompt as it was written."""
-        labels = {"prompt": "Template", "negative_prompt": "Negative Template"}
-        return {labels[field]: text for field, text in self._chosen.items()}
+        written, styles = self._written, ", ".join(self._written.styles)
+        changed = [
+            field for field in PROMPTS if field in self._chosen or getattr(written, field) != self._prompt(field)
+        ]
+        return {
+            **{PROMPTS[field]: getattr(written, field) for field in changed},
+            **({"Styles": styles} if styles else {}),
+        }
+
+    def _prompt(self, field: str) -> str:
+        return str(getattr(self._request, field))
+
+
+def styled(request: Request, styles: Styles) -> Request:
+    """The request with its styles laid over its prompts. Raises as `Styles.named`."""
+    prompt, negative = with_styles(request.prompt, request.negative_prompt, styles.named(request.styles))
+    return request.model_copy(update={"prompt": prompt, "negative_prompt": negative})
 
 
 def _choices(path: Path) -> tuple[str, ...]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
-from webui.schema.errors import BadRequest
+from webui.schema.errors import BadRequest, NotFound
+
+LARGEST_FILE = 16_000_000
 
 _PLACE = "{prompt}"
 
@@ -19,6 +22,42 @@ class Style:
     name: str
     prompt: str = ""
     negative_prompt: str = ""
+
+
+class Styles:
+    """The styles of a server, in files of A1111's form; of two with one name, that of the first file counts."""
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self._files = files
+
+    @classmethod
+    def beside(cls, models_dir: Path) -> Styles:
+        """Those in styles.csv beside the folder models, as A1111 has it, and in models/styles.csv."""
+        return cls((models_dir.parent / "styles.csv", models_dir / "styles.csv"))
+
+    def all(self) -> dict[str, Style]:
+        """All of them by name, read anew.
+
+        Raises:
+            BadRequest: a file cannot be read.
+        """
+        found: dict[str, Style] = {}
+        for path in self._files:
+            found |= {name: style for name, style in _read(path).items() if name not in found}
+        return found
+
+    def named(self, names: Iterable[str]) -> tuple[Style, ...]:
+        """The styles of these names, in their order.
+
+        Raises:
+            NotFound: there is none of a name. BadRequest: a file cannot be read.
+        """
+        known = self.all()
+        for name in names:
+            if name not in known:
+                some = ", ".join(list(known)[:10]) or "none: put A1111's styles.csv beside the folder models"
+                raise NotFound(f"There is no style {name[:60]!r}.", f"Known styles: {some}.")
+        return tuple(known[name] for name in names)
 
 
 def laid_over(prompt: str, style: str) -> str:
@@ -50,6 +89,17 @@ def read_styles(text: str) -> dict[str, Style]:
     except csv.Error as error:
         raise BadRequest(f"The file of styles cannot be read: {error}.", "Open and save it as CSV in UTF-8.") from None
     return {style.name: style for style in styles if style.name and not style.name.startswith("#")}
+
+
+def _read(path: Path) -> dict[str, Style]:
+    if not path.is_file():
+        return {}
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise BadRequest(f"{path.name} is over {LARGEST_FILE // 10**6} MB.", "Take styles out of it.")
+        return read_styles(path.read_text(encoding="utf-8", errors="replace"))
+    except OSError as error:
+        raise BadRequest(f"{path.name} cannot be read: {error.strerror}.", "Look at the file.") from None
 
 
 def _style(row: Mapping[str, str | None]) -> Style:

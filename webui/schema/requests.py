@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -16,6 +16,8 @@ from webui.schema.names import EMPHASES, SAMPLER_NAMES, SCHEDULE_NAMES, Emphasis
 
 MAX_SEED = 2**32 - 1
 MAX_SIDE = 8192
+MAX_STYLES = 50
+StyleName = Annotated[str, Field(max_length=500)]
 MAX_PIXELS = 16_777_216
 MAX_STEERING = 15_000_000
 """Characters of JSON that control units and extensions may hold: some seventy of the longest poses."""
@@ -33,6 +35,8 @@ AUTOMATIC_VAE, OWN_VAE = "Automatic", "None"
 
 class Generation(BaseModel):
     """What every picture-making request has. Unknown fields are refused by name.
+
+    styles: names of rows of styles.csv, which are laid over the prompts one after another.
 
     ext: the values of extensions that take part, by id. absent_ext: values that another picture brought of extensions
     that take no part here. Nothing sees them; they stand in the texts of new pictures, for where the extensions run.
@@ -136,6 +140,7 @@ class Generation(BaseModel):
         AUTOMATIC_VAE, title="VAE", group="advanced", infotext="VAE", offers="vaes",
         help="Turns latents into pixels. Automatic: the file named as the model, else its own; None: its own.",
     )  # fmt: skip
+    styles: tuple[StyleName, ...] = Field((), max_length=MAX_STYLES)
     control: tuple[ControlUnit, ...] = Field((), max_length=MAX_UNITS)
     ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
     absent_ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
