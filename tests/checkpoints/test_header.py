@@ -42,6 +42,16 @@ def test_what_the_library_writes_is_read(tmp_path):
     assert {tensor.shape for tensor in read_header(tmp_path / "m.safetensors").tensors.values()} == {(3, 2)}
 
 
+@pytest.mark.parametrize("length", [0x280, 0x380, 0x480, 0x580])
+def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path, length):
+    save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", {"padding": ""})
+    (own,) = struct.unpack("<Q", (tmp_path / "m.safetensors").read_bytes()[:8])
+    save_file({"a": torch.zeros(1)}, tmp_path / "m.safetensors", {"padding": "x" * (length - own)})
+    start = (tmp_path / "m.safetensors").read_bytes()[:2]
+    assert start == bytes([0x80, length >> 8])
+    assert read_header(tmp_path / "m.safetensors").shape("a") == (1,)
+
+
 def test_an_empty_file_is_said_to_be_empty(tmp_path):
     (tmp_path / "m.safetensors").touch()
     assert "m.safetensors is empty" in error_of(tmp_path / "m.safetensors")

@@ -14,8 +14,9 @@ from webui.diffusion.types import Eval
 from webui.pipeline.img2img import img2img
 from webui.pipeline.texts import PassTexts, clock_of, prompt_notes, wanted_texts
 from webui.pipeline.txt2img import txt2img
-from webui.pipeline.work import Denoise, EncodeText, Texts
+from webui.pipeline.work import Denoise, EncodeText, Networks, Texts
 from webui.prompt.schedule import Clock
+from webui.prompt.tags import split_tags
 from webui.schema.names import SAMPLER_NAMES
 from webui.schema.requests import Img2Img, Request, Txt2Img
 
@@ -57,7 +58,8 @@ def drawn(**fields: Any) -> Reader:
 def test_a_prompt_that_stays_is_encoded_once_and_sent_with_every_step() -> None:
     reader = drawn(prompt="a (cat:1.2) <lora:x:1>", negative_prompt="dog")
     asked = [item for item in reader.asked if isinstance(item, EncodeText)]
-    assert asked == [EncodeText((("a (cat:1.2) ", 1.0),), "dog", 1, 64, 64)]
+    networks = Networks(split_tags("<lora:x:1>")[1], Clock(4), Clock(4))
+    assert asked == [EncodeText((("a (cat:1.2) ", 1.0),), "dog", 1, 64, 64, networks=networks)]
     guidances = {id(item.guidance) for item in reader.asked if isinstance(item, Denoise)}
     assert len(guidances) == 1
 

@@ -92,8 +92,11 @@ def read_header(path: Path) -> Header:
 
 
 def looks_like_pickle(start: bytes) -> bool:
-    """Whether a file begins like a pickle, or like the zip archive that torch wraps one in."""
-    return start[:4] == b"PK\x03\x04" or (start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05")
+    """Whether a file begins like a pickle, or like the zip archive that torch wraps one in. The length of a header may
+    have the bytes that a pickle begins with."""
+    if start[4:9] == b"\0\0\0\0{":
+        return False
+    return start[:4] == b"PK\x03\x04" or start[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def _header_length(path: Path, start: bytes, size: int) -> int:

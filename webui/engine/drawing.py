@@ -35,11 +35,12 @@ class Drawing:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """While the job draws; its notes go nowhere afterwards."""
+        """While the job draws; afterwards no network stands on the model, and notes go nowhere."""
         try:
             yield
         finally:
             if self._models.modules:
+                self.executor.take_off()
                 self.executor.note = ignore
 
     def use(self, name: str, vae: str = AUTOMATIC_VAE) -> bool:

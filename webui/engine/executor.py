@@ -17,9 +17,12 @@ from webui.diffusion.denoiser import Call, Cond, denoise
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer
 from webui.engine.devices import Placement, is_out_of_memory
+from webui.engine.worn import WornNetworks
 from webui.ext.sampling import denoise_scoped
+from webui.networks.tags import Catalogues
+from webui.nn.taps import with_inputs
 from webui.nn.vae import VAE
-from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Texts
+from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Networks, Texts
 from webui.prompt.encode import encode_prompt, joined
 from webui.schema.errors import NumericError, OutOfMemory
 
@@ -36,10 +39,11 @@ memory: SD's decoder takes about 3 kB for each pixel of the picture, 7 GB for 15
 class Executor:
     """Answers the work of passes with a model's modules. One per loaded model; used by one thread alone.
 
-    note: where warnings of the present job go. casts: how often the VAE's number format was changed.
+    note: where warnings of the present job go. casts: how often the VAE's number format was changed. networks: what a
+    prompt may put on the model; without them tags are refused.
     """
 
-    def __init__(self, model: LoadedModel, placement: Placement) -> None:
+    def __init__(self, model: LoadedModel, placement: Placement, networks: Catalogues) -> None:
         self.facts = ModelFacts(model.config, NoiseSchedule(model.config.schedule), placement.device)
         self.config = model.config
         self.unet = model.unet
@@ -47,6 +51,7 @@ class Executor:
         self.note: Callable[[str], None] = ignore
         self._model = model
         self._placement = placement
+        self.worn = WornNetworks(model, networks, lambda line: self.note(line))
         self._texts: OrderedDict[EncodeText, Texts] = OrderedDict()
         self._conds: OrderedDict[tuple[str, EncodeText], Cond] = OrderedDict()
 
@@ -77,8 +82,20 @@ class Executor:
         }
 
     def encode_text(self, wanted: EncodeText) -> Texts:
-        """The encoded prompts; the same prompts are encoded once."""
+        """The encoded prompts; the same prompts are encoded once by the same networks."""
+        self._wear(wanted.networks)
+        wanted = replace(wanted, networks=self.worn.now)
         return remembered(self._texts, wanted, lambda: self._encode_text(wanted))
+
+    def take_off(self) -> None:
+        """The job is over: no network stands on the model any more."""
+        if self.worn.take_off():
+            self._texts.clear()
+            self._conds.clear()
+
+    def _wear(self, networks: Networks | None) -> None:
+        if networks is not None:
+            self.worn.wear(networks)
 
     def encode_image(self, wanted: EncodeImage) -> Tensor:
         """The latent (c h w) of a picture, sampled from the posterior; in float32 when the VAE overflows in its own."""
@@ -100,7 +117,11 @@ class Executor:
         """
         if any(item.eval.progress is not None for item in wanted):
             return [self._denoise_together([item])[0] for item in wanted]
-        return self._denoise_together(wanted)
+        found: dict[int, tuple[Tensor, Answer]] = {}
+        for networks in dict.fromkeys(item.networks for item in wanted):
+            places = [place for place, item in enumerate(wanted) if item.networks == networks]
+            found |= zip(places, self._denoise_together([wanted[place] for place in places]), strict=True)
+        return [found[place] for place in range(len(wanted))]
 
     def decode(self, wanted: DecodeLatent) -> Tensor:
         """The picture (3 h w) in 0..1 of a latent; in float32 when the VAE overflows in its own format."""
@@ -112,6 +133,7 @@ class Executor:
         return (image.float() / 2 + 0.5).clamp(0, 1)
 
     def _denoise_together(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
+        self._wear(wanted[0].networks)
         found = self._scoped(wanted) if any(map(in_scope, wanted)) else self._plain(wanted)
         for item, (_, answer) in zip(wanted, found, strict=True):
             if not torch.isfinite(answer.denoised).all():
@@ -123,8 +145,10 @@ class Executor:
 
     def _plain(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
         def unet(call: Call) -> Tensor:
-            output: Tensor = self.unet(call.x, call.timesteps, call.context, call.y)
+            output: Tensor = self.unet(call.x, call.timesteps, call.context, call.y, None, taps)
             return output
+
+        taps = with_inputs(None, self.worn.inputs)
 
         evals, guidances = [item.eval for item in wanted], [item.guidance for item in wanted]
         answers = denoise(unet, evals, guidances, self.facts.schedule, self.config.prediction)

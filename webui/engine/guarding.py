@@ -107,7 +107,7 @@ class Guarding:
         modules = self._models.modules
         if self._print is None or not modules:
             return []
-        moved = frozenset({"vae"}) if self._models.casts != self._casts else frozenset[str]()
+        moved = self._models.changed | ({"vae"} if self._models.casts != self._casts else frozenset())
         return self._print.changes(modules, moved, sampled)
 
     def _network_changes(self, sampled: bool = True) -> list[str]:

@@ -15,6 +15,8 @@ from webui.checkpoints.vae_load import load_vae
 from webui.diffusion.preview import family_factors
 from webui.engine.devices import Placement, is_out_of_memory
 from webui.engine.executor import Executor
+from webui.engine.worn import CHANGED
+from webui.networks.tags import Catalogues
 from webui.nn.vae import VAE
 from webui.schema.errors import OutOfMemory
 from webui.schema.requests import AUTOMATIC_VAE
@@ -26,6 +28,7 @@ class Models:
     def __init__(self, catalogue: Catalogue, placement: Placement) -> None:
         self.catalogue = catalogue
         self.placement = placement
+        self._networks = Catalogues.of(catalogue.models_dir)
         self._name: str | None = None
         self._stamp: Stamp | None = None
         self._executor: Executor | None = None
@@ -49,7 +52,7 @@ class Models:
             check_checkpoint(path)
             self.unload()
             stamp = stamp_of(path)
-            self._executor = Executor(self._load(path), self.placement)
+            self._executor = Executor(self._load(path), self.placement, self._networks)
             self._stamp, self._name = stamp, name
         if self._vae != wanted:
             self._change_vae(wanted)
@@ -109,6 +112,11 @@ class Models:
         model = self._executor.model
         texts = {f"text{index}": text for index, text in enumerate(model.texts)}
         return {"unet": model.unet, "vae": model.vae, **texts}
+
+    @property
+    def changed(self) -> frozenset[str]:
+        """The modules whose weights the program itself has changed for the present work."""
+        return CHANGED if self._executor is not None and self._executor.worn.stand else frozenset()
 
     @property
     def casts(self) -> int:

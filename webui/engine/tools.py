@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
 
 from webui.diffusion.denoiser import Cond
 from webui.engine.executor import Executor
+from webui.networks.hypertaps import Tap
 from webui.nn.config import ModelConfig
 from webui.nn.unet import UNet
 from webui.pipeline.work import DecodeLatent, EncodeImage, EncodeText
@@ -35,11 +36,15 @@ class ModelTools:
     def unet(self) -> UNet:
         return self._executor().unet
 
+    @property
+    def inputs(self) -> Mapping[str, Tap]:
+        return self._executor().worn.inputs
+
     def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:
         """The conds of a prompt and its negative, of equal length; of what changes over the steps, the first words."""
         how = self._request.clip_skip, width, height, self._request.emphasis
         words, negative = still_text(prompt), still_text(negative_prompt, negative=True)
-        texts = self._executor().encode_text(EncodeText(((words, 1.0),), negative, *how))
+        texts = self._executor().encode_text(EncodeText(((words, 1.0),), negative, *how))  # by the networks that stand
         ((cond, _),) = texts.conds
         return cond, texts.uncond
 

@@ -15,7 +15,7 @@ from webui.control.units import LoneUnit, Unit
 from webui.diffusion.denoiser import Cond, Guidance
 from webui.ext.contexts import JobContext, kept
 from webui.nn.config import ModelConfig
-from webui.nn.taps import Controls, KeysValues, ReplacedAttention, Taps
+from webui.nn.taps import Controls, KeysValues, ReplacedAttention, Taps, with_inputs
 from webui.nn.unet import UNet
 
 if TYPE_CHECKING:
@@ -71,6 +71,10 @@ class Tools(Protocol):
 
     @property
     def unet(self) -> UNet: ...
+
+    @property
+    def inputs(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
+        """What stands on the inputs of projections in every call (`Taps.inputs`), as hypernetworks do."""
 
     def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:
         """The conds of a prompt and its negative, of equal length."""
@@ -204,7 +208,8 @@ class PassContext:
         self, x: Tensor, timesteps: Tensor, context: Tensor, y: Tensor | None = None, taps: Taps | None = None
     ) -> Tensor:
         """A call of the U-Net beside those of the sampler: (b c h w), (b,), (b n d), (b adm) -> (b out h w)."""
-        output: Tensor = self._scope.tools.unet(x, timesteps, context, y, None, taps)
+        tools = self._scope.tools
+        output: Tensor = tools.unet(x, timesteps, context, y, None, with_inputs(taps, tools.inputs))
         return output
 
     # state and clean-up

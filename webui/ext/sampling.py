@@ -20,7 +20,7 @@ from webui.ext.joining import adders_named, joined, watching
 from webui.ext.passes import Tools
 from webui.ext.scope import Scope
 from webui.ext.steps import Rows, StepContext, UnetContext, replaced
-from webui.nn.taps import Controls
+from webui.nn.taps import Controls, with_inputs
 from webui.schema.errors import ExtensionError
 
 Part = tuple["Scope | None", Rows]
@@ -210,7 +210,8 @@ def _call_unet(group: Sequence[Part], totals: Sequence[Controls | None], tools: 
     x, timesteps, context = (
         torch.cat([getattr(rows, name) for _, rows in group]) for name in ("x", "timesteps", "context")
     )
-    output: Tensor = tools.unet(x, timesteps, context, torch.cat(y) if y else None, controls, None)
+    taps = with_inputs(None, tools.inputs)
+    output: Tensor = tools.unet(x, timesteps, context, torch.cat(y) if y else None, controls, taps)
     for (_, rows), own in zip(group, output.split(counts), strict=True):
         rows.output = own
 

@@ -21,7 +21,7 @@ from webui.ext.contexts import JobContext
 from webui.ext.handed import as_controls, chain, check_name, for_rows, own, owned, total
 from webui.ext.passes import AddControl, AddKeysValues, PassContext, PassInfo, Start, Tools, alike
 from webui.ext.steps import Rows, UnetContext, replaced
-from webui.nn.taps import Controls, KeysValues, ReplacedAttention, Taps
+from webui.nn.taps import Controls, KeysValues, ReplacedAttention, Taps, with_inputs
 from webui.schema.errors import ExtensionError
 
 Function = Callable[..., Any]
@@ -226,9 +226,8 @@ class Scope:
         blocks = {name: chain([owned(call, "tap_block", *tap) for tap in taps]) for name, taps in self.blocks.items()}
         inputs = {name: total([owned(call, "tap_linear", *tap) for tap in taps]) for name, taps in self.inputs.items()}
         attentions = {name: owned(call, "replace_attn", *tap) for name, tap in self.attentions.items()}
-        if not (keys_values or blocks or inputs or attentions):
-            return None
-        return Taps(blocks, inputs, keys_values, attentions)
+        own = Taps(blocks, inputs, keys_values, attentions) if keys_values or blocks or inputs or attentions else None
+        return with_inputs(own, self.tools.inputs)
 
 
 def _finish(generator: Generator[Any, None, None]) -> None:

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -64,6 +64,7 @@ class TinyModel:
         )  # fmt: skip
         self.config: ModelConfig = replace(SD15, unet=unet, native_size=64)
         self.device = torch.device("cpu")
+        self.inputs: Mapping[str, Callable[[Tensor], Tensor]] = {}
         self.unet = random_unet(self.config, seed)
 
     def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:

@@ -66,6 +66,13 @@ class WantedNetworks:
         notes = (note for one in self.hypernetworks for note in one.strengths.notes)
         return (*(line for one in self.networks for line in one.said), *notes)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the lines that a user should see: keys that found no place, words of tags without a meaning."""
+        partly = (one.network.said for one in self.networks if one.network.unmatched)
+        strengths = (*(one.strengths for one in self.networks), *(one.strengths for one in self.hypernetworks))
+        return (*partly, *(note for one in strengths for note in one.notes))
+
     def uses(self, step: int, clock: Clock, first: Clock | None = None) -> tuple[Use, ...]:
         """What `apply` is to put on the model at a step of a pass; `first` as of `Wanted.use`."""
         return tuple(one.use(step, clock, first) for one in self.networks)

@@ -7,7 +7,7 @@ A layer is addressed by its name in the checkpoint: "input_blocks.4.1" is a bloc
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from torch import Tensor
@@ -75,6 +75,20 @@ class Taps:
     inputs: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
     keys_values: Mapping[str, Sequence[KeysValues]] = field(default_factory=dict)
     attentions: Mapping[str, ReplacedAttention] = field(default_factory=dict)
+
+
+def with_inputs(taps: Taps | None, more: Mapping[str, Callable[[Tensor], Tensor]]) -> Taps | None:
+    """The taps, and further functions whose answers are added to the inputs of projections."""
+    if not more:
+        return taps
+    taps = taps or Taps()
+    return replace(
+        taps, inputs={**taps.inputs, **{name: _plus(fn, taps.inputs.get(name)) for name, fn in more.items()}}
+    )
+
+
+def _plus(fn: Callable[[Tensor], Tensor], other: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
+    return fn if other is None else lambda x: fn(x) + other(x)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from webui.diffusion.types import Eval
 from webui.ext.handed import own
 from webui.ext.scope import Scope
 from webui.pipeline.texts import PassTexts
+from webui.pipeline.work import Networks
 
 
 class Guide:
@@ -25,6 +26,10 @@ class Guide:
         self._guidances = guidances
         if scope is not None and texts.order:
             self._guidances = [exchanged(scope.opened, scope.guidance, own(guidance)) for guidance in guidances]
+
+    def networks_at(self, point: Eval) -> Networks | None:
+        """The networks that stand on the model at a point."""
+        return self._texts.networks_at(point)
 
     def at(self, point: Eval, only: Guidance) -> Guidance:
         """The guidance at a point. only: that of a prompt that does not change."""

@@ -137,7 +137,8 @@ def answered(
     try:
         point = next(sampler)
         while True:
-            x, answer = yield replace(wish, eval=point, guidance=guide.at(point, wish.guidance))
+            guidance, networks = guide.at(point, wish.guidance), guide.networks_at(point)
+            x, answer = yield replace(wish, eval=point, guidance=guidance, networks=networks)
             answer = blended(answer, keep)
             latest = answer.denoised
             if wish.scope is not None and wish.scope.stopped:

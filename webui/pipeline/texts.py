@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from webui.diffusion.schedules import img2img_steps
 from webui.diffusion.types import Eval
-from webui.pipeline.work import EncodeText, Texts, Work
+from webui.networks.strengths import read_strengths
+from webui.pipeline.work import EncodeText, Networks, Texts, Work
 from webui.prompt.grammar import Prompt, read_prompt
 from webui.prompt.schedule import Clock
 from webui.schema.requests import Request, Txt2Img
@@ -16,27 +17,53 @@ from webui.schema.requests import Request, Txt2Img
 
 @dataclass(frozen=True)
 class PassTexts:
-    """The encoded texts of a pass. order: for each solver step, which of them holds; empty: the only one."""
+    """The encoded texts of a pass. order: for each solver step, which of them holds; empty: the only one.
+
+    networks: those of its first step; by_step: whether their strengths change from step to step.
+    """
 
     texts: tuple[Texts, ...]
     order: tuple[int, ...] = ()
+    networks: Networks | None = None
+    by_step: bool = False
+
+    def networks_at(self, point: Eval) -> Networks | None:
+        """The networks that stand on the model at a point."""
+        if not self.by_step or self.networks is None:
+            return self.networks
+        return replace(self.networks, step=_step(point, self.networks.clock.steps))
 
     def index(self, point: Eval) -> int:
         """Which texts hold at a point. The further evaluations of a step have those of the step; an adaptive sampler,
         whose steps nobody knows beforehand, those of its share of the way."""
         if not self.order:
             return 0
-        step = point.step if point.progress is None else int(point.progress * len(self.order))
-        return self.order[min(step, len(self.order) - 1)]
+        return self.order[_step(point, len(self.order))]
+
+
+def _step(point: Eval, steps: int) -> int:
+    step = point.step if point.progress is None else int(point.progress * steps)
+    return max(min(step, steps - 1), 0)
+
+
+NO_NETWORKS = Networks((), Clock(0), Clock(0))
 
 
 def encoded_texts(request: Request, width: int, height: int, part: int = 0) -> Generator[Work, Any, PassTexts]:
     """Have all texts of a pass encoded before it begins, each once. width, height: of the picture that is drawn."""
     wishes, order = wanted_texts(request, width, height, clock_of(request, part))
+    networks = networks_of(request, part)
     found: list[Texts] = []
     for wish in wishes:
-        found.append((yield wish))
-    return PassTexts(tuple(found), order)
+        found.append((yield replace(wish, networks=networks)))
+    by_step = any(read_strengths(tag).unet.changes for tag in networks.tags)
+    return PassTexts(tuple(found), order, networks, by_step)
+
+
+def networks_of(request: Request, part: int = 0) -> Networks:
+    """The networks that the prompt of a request asks for, at the first step of a pass."""
+    tags = prompts_of(request)[0].tags
+    return Networks(tags, clock_of(request, part), clock_of(request)) if tags else NO_NETWORKS
 
 
 def wanted_texts(

@@ -20,6 +20,8 @@ from webui.diffusion.types import Eval
 from webui.ext.passes import PassInfo, Start
 from webui.ext.scope import Scope
 from webui.nn.config import ModelConfig
+from webui.prompt.schedule import Clock
+from webui.prompt.tags import ExtraNetwork
 from webui.schema.names import Emphasis
 
 CPU = torch.device("cpu")
@@ -57,9 +59,20 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Networks:
+    """The networks that stand on the model at a step of a pass. tags: as they are in the prompt; first: the clock of
+    the picture's first pass, whose first step decides how strongly text encoders are changed."""
+
+    tags: tuple[ExtraNetwork, ...]
+    clock: Clock
+    first: Clock
+    step: int = 0
+
+
+@dataclass(frozen=True)
 class EncodeText:
     """Wants `Texts`. prompts: the texts of one step, with their weights; width, height: the picture's size in pixels,
-    which SDXL is told."""
+    which SDXL is told; networks: None leaves those that stand."""
 
     prompts: tuple[tuple[str, float], ...]
     negative_prompt: str
@@ -67,6 +80,7 @@ class EncodeText:
     width: int
     height: int
     emphasis: Emphasis = "Original"
+    networks: Networks | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +128,8 @@ class EndSampling:
 class Denoise:
     """Wants `(x, Answer)` for one evaluation of the sampler.
 
-    steps: solver steps of this pass; part, parts: which pass of the picture this is; scope: what is added to it.
+    steps: solver steps of this pass; part, parts: which pass of the picture this is; scope: what is added to it;
+    networks: None leaves those that stand.
     """
 
     eval: Eval
@@ -123,6 +138,7 @@ class Denoise:
     part: int = 0
     parts: int = 1
     scope: Scope | None = None
+    networks: Networks | None = None
 
     @property
     def fraction(self) -> float:

@@ -13,7 +13,10 @@ from webui.control.validate import FAMILY_NAMES, Known, KnownPreprocessor, check
 from webui.ext.manifest import Manifest, PreprocessorSpec
 from webui.ext.needs import require_models, require_models_of_fields
 from webui.ext.params import values_of
+from webui.networks.tags import Catalogues, check_tags
 from webui.nn.config import ModelConfig
+from webui.prompt.grammar import read_prompt
+from webui.prompt.wildcards import has_choices
 from webui.runtime.extensions import Extensions
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
 from webui.schema.errors import BadRequest, NotFound
@@ -40,6 +43,7 @@ class Steering:
         self.catalogue = catalogue
         self.extensions = extensions
         self._checkpoints = checkpoints
+        self._networks = Catalogues.of(catalogue.models_dir)
 
     def check(self, request: Request) -> tuple[Request, tuple[str, ...]]:
         """The resolved request with all parameters of its units and extensions filled in, and notes for the user.
@@ -47,10 +51,12 @@ class Steering:
         Raises:
             BadRequest: a unit cannot act, a value breaks its declaration, or a model file that it needs is missing; it
                 names the unit and the field, or the extension.
-            ModelError: the checkpoint cannot be read.
+            NotFound: there is no network that the prompt names.
+            ModelError: the checkpoint cannot be read, or a network of the prompt is for another family.
         """
         acting = any(unit.enabled for unit in request.control)
         notes = self._check_units(request) if acting else ()
+        self._check_tags(request)
         units = tuple(self._filled(unit) if unit.enabled else unit for unit in request.control)
         ext = self.extensions.check(request.ext)
         self._require_for_fields(ext)
@@ -102,6 +108,13 @@ class Steering:
             own.sort(key=special.__contains__)
             types[group] = _offer(own, [model for model in models if _belongs(model, group)])
         return types
+
+    def _check_tags(self, request: Request) -> None:
+        """The networks of a prompt are there and fit; those of choices are checked when these are made."""
+        tags = () if has_choices(request.prompt) else read_prompt(request.prompt).tags
+        names = dict.fromkeys((request.model, hires_model(request) or request.model))
+        for family in (self._checkpoints.config(name).family for name in names) if tags else ():
+            check_tags(tags, self._networks, family)
 
     def _check_units(self, request: Request) -> tuple[str, ...]:
         second = hires_model(request)
