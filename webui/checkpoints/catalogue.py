@@ -5,19 +5,16 @@ A checkpoint is a file, or a folder in diffusers' layout, whose name is the fold
 
 from __future__ import annotations
 
-import difflib
 import hashlib
-import re
-import shlex
-import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
 from webui.checkpoints.folder import INDEX
-from webui.checkpoints.header import PICKLES, Header
+from webui.checkpoints.header import Header
+from webui.checkpoints.listing import HASH_IN_NAME, Listing, near, refuse_pickle
 from webui.checkpoints.source import checkpoint_files, open_checkpoint
 from webui.checkpoints.support import check_supported
 from webui.checkpoints.vaes import VAECatalogue
@@ -30,17 +27,7 @@ FOLDER = "Stable-diffusion"
 ABOUT_KEY = "atelier.about"
 BLOCK = 8 * 1024 * 1024
 
-_HASH_IN_NAME = re.compile(r"\s*\[([0-9a-fA-F]{6,64})\]\s*$")
-
 Entries = list[tuple[Path, ModelInfo]]
-
-
-@dataclass
-class _Known:
-    """What is known of a file for as long as it has this stamp."""
-
-    stamp: Stamp
-    info: ModelInfo
 
 
 class Catalogue:
@@ -52,12 +39,12 @@ class Catalogue:
     def __init__(self, models_dir: str | Path) -> None:
         self.models_dir = Path(models_dir)
         self.vaes = VAECatalogue(models_dir)
-        self._known: dict[Path, _Known] = {}
-        self._lock = threading.Lock()
+        self._listing = Listing(partial(_files, self.models_dir), _described)
+        self._hashes: dict[Path, tuple[Stamp, str]] = {}
 
     def list(self) -> list[ModelInfo]:
         """All model files by name, also those that cannot be used: their `error` says why."""
-        return sorted((info for _, info in self._scan()), key=lambda info: info.name.lower())
+        return sorted((info for _, info in self._entries()), key=lambda info: info.name.lower())
 
     def find(self, name: str) -> ModelInfo:
         """The model of this name: its name, its file's name, either with a hash as in "name [6ce0161689]", or the hash.
@@ -77,63 +64,54 @@ class Catalogue:
         The whole file is read: seconds for gigabytes. Raises NotFound as `find`, ModelError when it cannot be read.
         """
         path, info = self._entry(name)
-        if info.sha256 is None:
-            digest = file_sha256(path, cancelled)
-            with self._lock:
-                known = self._known.get(path)
-                if digest is not None and known is not None and known.stamp == stamp_of(path):
-                    known.info = known.info.model_copy(update={"sha256": digest})
-            return digest
-        return info.sha256
+        if info.sha256 is not None:
+            return info.sha256
+        stamp, digest = stamp_of(path), file_sha256(path, cancelled)
+        if digest is not None and stamp == stamp_of(path):
+            self._hashes[path] = stamp, digest
+        return digest
 
     def config(self, name: str) -> ModelConfig:
         """The architecture of a checkpoint, from its header. Raises NotFound, ModelError."""
         return open_checkpoint(self.path(name)).config()
 
     def _entry(self, name: str) -> tuple[Path, ModelInfo]:
-        entries = self._scan()
-        hashed = _HASH_IN_NAME.search(name)
+        entries = self._entries()
+        hashed = HASH_IN_NAME.search(name)
         plain = name[: hashed.start()] if hashed else name
         for matches, wanted in [(way, plain) for way in _WAYS] + [(_has_hash, hashed[1] if hashed else plain)]:
             found = [entry for entry in entries if matches(entry[1], wanted)]
             if found:
                 return next((entry for entry in found if not entry[1].error), found[0])
-        names = [info.name for _, info in entries if not info.error]
-        near = difflib.get_close_matches(plain, names, 3, 0.4) or names[:3]
+        like = near(plain, [info.name for _, info in entries if not info.error], first=3)
         raise NotFound(
             f"There is no model {name!r} in {self.models_dir / FOLDER}.",
-            f"Put its .safetensors file there, or use one of: {', '.join(near)}." if near else "Put its file there.",
+            f"Put its .safetensors file there, or use one of: {like}." if like else "Put its file there.",
         )
 
-    def _scan(self) -> Entries:
-        with self._lock:
-            present = dict(_files(self.models_dir))
-            self._known = {path: known for path, known in self._known.items() if path in present}
-            for path, name in present.items():
-                self._look(path, name)
-            return [(path, known.info) for path, known in self._known.items()]
+    def _entries(self) -> Entries:
+        return [(path, self._hashed(path, info)) for path, info in self._listing.list()]
 
-    def _look(self, path: Path, name: str) -> None:
+    def _hashed(self, path: Path, info: ModelInfo) -> ModelInfo:
+        """With the sha256, where it is known of the file as it is now."""
+        known = self._hashes.get(path)
         try:
-            stamp = stamp_of(path)
-        except OSError:  # gone since it was listed, or a broken link
-            self._known.pop(path, None)
-            return
-        known = self._known.get(path)
-        if known is None or known.stamp != stamp:
-            file = path.relative_to(path.parents[name.count("/")]).as_posix()
-            self._known[path] = _Known(stamp, describe(path, name, file, stamp[1]))
+            same = known is not None and known[0] == stamp_of(path)
+        except OSError:
+            same = False
+        return info.model_copy(update={"sha256": known[1]}) if known and same else info
+
+
+def _described(path: Path, name: str, size: int) -> tuple[Path, ModelInfo]:
+    file = path.relative_to(path.parents[name.count("/")]).as_posix()
+    return path, describe(path, name, file, size)
 
 
 def describe(path: Path, name: str, file: str, size: int) -> ModelInfo:
     """What the header of a file says, or in `error` why the model cannot be used. size: bytes."""
     plain = ModelInfo(name=name, file=file, bytes=size)
     try:
-        if path.suffix.lower() in PICKLES:
-            raise ModelError(
-                f"{path.name} is a pickle, which could run foreign code; it was not opened.",
-                f"Convert it: python3 launch.py models convert {shlex.quote(str(path))}",
-            )
+        refuse_pickle(path)
         checkpoint = open_checkpoint(path)
         config = checkpoint.config()
         kind = {"family": config.family, "native_size": config.native_size}
