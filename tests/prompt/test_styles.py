@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webui.prompt.styles import Style, laid_over, read_styles, with_styles
+from webui.prompt.styles import Style, laid_over, read_names, read_styles, with_styles, write_names
 from webui.schema.errors import BadRequest
 
 FILE = """\ufeffname,prompt,negative_prompt
@@ -61,3 +61,18 @@ def test_what_is_no_csv_is_refused():
 def test_any_text_is_read_or_refused(text):
     with contextlib.suppress(BadRequest):
         read_styles(f"name,prompt\n{text}")
+
+
+@given(st.lists(st.text(min_size=1).map(str.strip).filter(bool)))
+def test_names_in_a_pictures_text_are_read_as_they_were_written(names: list[str]):
+    assert read_names(write_names(names)) == tuple(names)
+
+
+@given(st.text())
+def test_any_text_is_read_as_names(text: str):
+    assert all(read_names(text))
+
+
+def test_plain_names_are_written_as_a_plain_list():
+    assert write_names(["Ink", "Fine art"]) == "Ink, Fine art"
+    assert write_names(['a, "b"', "c"]) == '"a, ""b""", c'

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webui.prompt.wildcards import DEEPEST, expand, has_choices, read_template
+from webui.prompt.wildcards import DEEPEST, expand, has_choices, read_template, sure_names
 from webui.schema.errors import AtelierError, BadRequest, NotFound
 
 FILES = {
@@ -133,3 +133,15 @@ def test_choices_as_deep_as_allowed_are_read():
     assert expand("{" * DEEPEST + "a" + "|a}" * DEEPEST, lookup, 3) == "a"
     beyond = "{" * (DEEPEST + 2) + "a" + "|a}" * (DEEPEST + 2)
     assert expand(beyond, lookup, 3).strip("{|a}") == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("a __x/y__ ball, __z__", ("x/y", "z")),
+        ("{2$$__x__} {1$${2$$red __y__}}", ("x", "y")),
+        (r"{a|__x__} {0-2$$__y__} \__z__ [__w", ()),
+    ],
+)
+def test_the_files_that_are_needed_whatever_is_chosen_are_known(text, names):
+    assert sure_names(text) == names

@@ -250,3 +250,27 @@ def test_what_is_made_for_one_family_alone_is_offered_last(house: House) -> None
     allow(house.root / "data", "early", "sketch")
     offer = house.open({"extensions_dirs": (house.root / "extensions",)}).steering.types()["Canny"]
     assert (offer["preprocessors"], offer["preprocessor"]) == (["lines", "toys"], "lines")
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"styles": ("Inc",)}, "There is no style 'Inc'. Known styles: Ink, Wild."),
+        ({"prompt": "a __colours__ ball"}, "There is no wildcard file 'colours'. The nearest names are colour."),
+        ({"negative_prompt": "{2$$__nothing__}"}, "There is no wildcard file 'nothing'."),
+        ({"styles": ("Wild",)}, "There is no wildcard file 'nowhere'."),
+        ({"styles": ("Ink",), "prompt": "<lora:gone>"}, "gone"),
+    ],
+)
+def test_styles_and_wildcard_files_that_are_not_there_refuse_the_job(
+    house: House, fields: dict[str, object], told: str
+) -> None:
+    (house.root / "models" / "wildcards").mkdir(parents=True)
+    (house.root / "models" / "wildcards" / "colour.txt").write_text("red")
+    (house.root / "styles.csv").write_text("name,prompt,negative_prompt\nInk,ink,\nWild,__nowhere__,")
+    runtime = house.open()
+    with pytest.raises(NotFound) as refused:
+        runtime.jobs.submit(txt2img(**fields), "local")
+    assert told in str(refused.value)
+    taken = txt2img(prompt="{__colour__|__nothing__} __colour__", styles=("Ink",))
+    assert finish(runtime, runtime.jobs.submit(taken, "local")).state == "done"

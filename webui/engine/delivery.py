@@ -10,25 +10,30 @@ from PIL.Image import Image
 from torch import Tensor
 
 from webui.engine.telling import Telling
-from webui.engine.wildcards import PicturePrompts
 from webui.ext.contexts import JobData
 from webui.ext.session import Session
+from webui.networks.acted import ActedFile, Hashes
 from webui.pipeline.tensors import tensor_to_image
-from webui.pipeline.work import DecodeLatent, Picture
+from webui.pipeline.work import DecodeLatent, Picture, Texts
+from webui.prompt.picture_prompts import PicturePrompts
 from webui.schema.events import ImageReady
 from webui.schema.resolve import image_seeds
 
 
 class Delivery:
-    """One job's. session: None where no extension takes part; prompts: those of each picture."""
+    """One job's. session: None where no extension takes part; prompts: those of each picture;
+    hashes: of the files that have a part in one."""
 
     def __init__(
-        self, data: JobData, session: Session | None, telling: Telling, prompts: PicturePrompts | None = None
+        self, data: JobData, session: Session | None, telling: Telling, prompts: PicturePrompts | None = None,
+        hashes: Hashes | None = None,
     ) -> None:
         self._data = data
         self._prompts = prompts
         self._session = session
         self._telling = telling
+        self._hashes = hashes or Hashes()
+        self._acted: dict[int, dict[ActedFile, None]] = {}
         self._extras: dict[int, list[tuple[str, Tensor]]] = {}
 
     def hooked(self, items: Sequence[DecodeLatent], images: Sequence[Tensor]) -> list[Tensor]:
@@ -40,13 +45,20 @@ class Delivery:
             hooked.append(image)
         return hooked
 
+    def answered(self, index: int, answer: Any) -> None:
+        """What is told to a pass: the files that have a part in its picture go into the picture's text."""
+        if isinstance(answer, Texts):
+            self._acted.setdefault(index, {}).update(dict.fromkeys(answer.acted))
+
     def deliver(self, index: int, picture: Picture) -> None:
         """Hand out a picture, and those that extensions made beside it."""
         for note in picture.notes:
             self._telling.note(note)
-        self._hand_out(index, picture.image, picture.infotext)
+        labels = self._telling.timed("hash", lambda: self._hashes.labels(self._acted.pop(index, ())))
+        infotext = {**labels, **picture.infotext}
+        self._hand_out(index, picture.image, infotext)
         for owner, extra in self._extras.pop(index, ()):
-            self._hand_out(index, tensor_to_image(extra), {**picture.infotext, "Made by": owner})
+            self._hand_out(index, tensor_to_image(extra), {**infotext, "Made by": owner})
 
     def _hand_out(self, index: int, image: Image, infotext: dict[str, Any]) -> None:
         """A picture as `on_image` leaves it, if it leaves it."""

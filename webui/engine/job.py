@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -23,12 +24,12 @@ from webui.engine.table import Execute, work_table
 from webui.engine.telling import Emit, Telling, Watch
 from webui.engine.tools import ModelTools
 from webui.engine.units import JobUnits, first_frame
-from webui.engine.wildcards import PicturePrompts, Wildcards
 from webui.ext.contexts import JobData
 from webui.ext.session import Session
 from webui.images.given import GivenPictures
 from webui.pipeline.texts import prompt_notes
 from webui.pipeline.work import ModelFacts, UseModel
+from webui.prompt.picture_prompts import PicturePrompts, Wildcards
 from webui.prompt.styles import Styles
 from webui.schema.events import ExtensionTimes, Prepared
 from webui.schema.requests import AUTOMATIC_VAE, Request
@@ -139,7 +140,7 @@ class Job:
             self._begin_session()
             models_dir = self._models.catalogue.models_dir
             self._prompts = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir))
-            delivery = Delivery(self._data, self._session, self.telling, self._prompts)
+            delivery = Delivery(self._data, self._session, self.telling, self._prompts, self._models.hashes)
             previewer = Previewer(lambda: self._models.preview_factors)
             work = work_table(lambda: drawing.executor, self._session, delivery, self._tracker, previewer, self.telling)
             table = {**work, UseModel: self._change_model}
@@ -187,7 +188,11 @@ class Job:
         size = self._request.batch_size
         indices = range(batch * size, (batch + 1) * size)
         passes = [pass_of(self._request_of(index), self._facts(index), index, self._pictures) for index in indices]
-        for index, picture in zip(indices, drive(passes, table, self._control), strict=True):
+        
+        def answered(place: int, answer: Any) -> None:
+            delivery.answered(indices[place], answer)
+
+        for index, picture in zip(indices, drive(passes, table, self._control, answered), strict=True):
             if picture is not None:
                 delivery.deliver(index, picture)
         if self._control.cut_short and self._tracker.step:

@@ -75,6 +75,20 @@ def with_styles(prompt: str, negative_prompt: str, styles: Iterable[Style]) -> t
     return prompt, negative_prompt
 
 
+def write_names(names: Iterable[str]) -> str:
+    """Names as one line that `read_names` reads: "Ink, Fine"; names with commas or quotes are quoted as in CSV."""
+    return ", ".join(_quoted(name) for name in names)
+
+
+def read_names(text: str) -> tuple[str, ...]:
+    """The names in one line. Any text has some, or none."""
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), skipinitialspace=True))
+    except csv.Error:
+        return (text.strip(),)
+    return tuple(name for row in rows for text in row if (name := text.strip()))
+
+
 def read_styles(text: str) -> dict[str, Style]:
     """The styles of a CSV file with the columns name, prompt and negative_prompt (text, in old files), by name.
 
@@ -89,6 +103,11 @@ def read_styles(text: str) -> dict[str, Style]:
     except csv.Error as error:
         raise BadRequest(f"The file of styles cannot be read: {error}.", "Open and save it as CSV in UTF-8.") from None
     return {style.name: style for style in styles if style.name and not style.name.startswith("#")}
+
+
+def _quoted(name: str) -> str:
+    special = any(mark in name for mark in ',"\r\n')
+    return '"' + name.replace('"', '""') + '"' if special else name
 
 
 def _read(path: Path) -> dict[str, Style]:

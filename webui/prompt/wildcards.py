@@ -12,7 +12,7 @@ Choices nest, and the lines of a file may hold more of them. Braces without a ba
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from random import Random
@@ -57,6 +57,11 @@ def has_choices(text: str) -> bool:
     return any(not isinstance(node, str) for node in read_template(text))
 
 
+def sure_names(text: str) -> tuple[str, ...]:
+    """The wildcard files that a line is taken from whatever else is chosen."""
+    return tuple(_sure_names(read_template(text)))
+
+
 def expand(text: str, lookup: Lookup, seed: str | int) -> str:
     """The text with its choices made, always the same ones for a seed.
 
@@ -85,6 +90,14 @@ def read_template(text: str) -> Template:
         else:
             top.options[-1].append(Wild(token[2:-2]) if token.startswith("__") else token)
     return _joined(stack[0].options[0])
+
+
+def _sure_names(template: Template) -> Iterator[str]:
+    for node in template:
+        if isinstance(node, Wild):
+            yield node.name
+        elif isinstance(node, Choice) and len(node.options) == 1 and node.fewest:
+            yield from _sure_names(node.options[0][1])
 
 
 @dataclass

@@ -16,6 +16,7 @@ from webui.ext.params import values_of
 from webui.networks.tags import Catalogues, check_tags
 from webui.nn.config import ModelConfig
 from webui.prompt.grammar import read_prompt
+from webui.prompt.picture_prompts import check_names
 from webui.prompt.wildcards import has_choices
 from webui.runtime.extensions import Extensions
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
@@ -51,12 +52,12 @@ class Steering:
         Raises:
             BadRequest: a unit cannot act, a value breaks its declaration, or a model file that it needs is missing; it
                 names the unit and the field, or the extension.
-            NotFound: there is no network that the prompt names.
+            NotFound: there is no network, style or wildcard file that the request names.
             ModelError: the checkpoint cannot be read, or a network of the prompt is for another family.
         """
         acting = any(unit.enabled for unit in request.control)
         notes = self._check_units(request) if acting else ()
-        self._check_tags(request)
+        self._check_prompt(request)
         units = tuple(self._filled(unit) if unit.enabled else unit for unit in request.control)
         ext = self.extensions.check(request.ext)
         self._require_for_fields(ext)
@@ -109,9 +110,11 @@ class Steering:
             types[group] = _offer(own, [model for model in models if _belongs(model, group)])
         return types
 
-    def _check_tags(self, request: Request) -> None:
-        """The networks of a prompt are there and fit; those of choices are checked when these are made."""
-        tags = () if has_choices(request.prompt) else read_prompt(request.prompt).tags
+    def _check_prompt(self, request: Request) -> None:
+        """Styles, wildcard files and networks of a prompt are there and fit; those of choices are checked when these
+        are made."""
+        prompt = check_names(request, self.catalogue.models_dir).prompt
+        tags = () if has_choices(prompt) else read_prompt(prompt).tags
         names = dict.fromkeys((request.model, hires_model(request) or request.model))
         for family in (self._checkpoints.config(name).family for name in names) if tags else ():
             check_tags(tags, self._networks, family)

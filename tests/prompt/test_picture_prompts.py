@@ -9,8 +9,8 @@ import pytest
 
 from tests.support import write_tiny_checkpoint
 from webui.engine.api import Pipeline
-from webui.engine.wildcards import PicturePrompts, Wildcards
 from webui.images.infotext import parse
+from webui.prompt.picture_prompts import PicturePrompts, Wildcards
 from webui.prompt.styles import Styles
 from webui.schema.errors import NotFound
 from webui.schema.requests import Txt2Img

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from webui.prompt.styles import Styles, with_styles
-from webui.prompt.wildcards import expand, has_choices
+from webui.prompt.styles import Styles, with_styles, write_names
+from webui.prompt.wildcards import expand, has_choices, sure_names
 from webui.schema.errors import BadRequest, NotFound
 from webui.schema.requests import Request
 
@@ -48,6 +48,13 @@ class Wildcards:
         Raises:
             NotFound: there is none of that name. BadRequest: it cannot be read.
         """
+        path = self.find(name)
+        if path not in self._lines:
+            self._lines[path] = _choices(path)
+        return self._lines[path]
+
+    def find(self, name: str) -> Path:
+        """The file of a name. Raises NotFound where there is none."""
         path = self.files.get(name.strip().lower())
         if path is None:
             near = difflib.get_close_matches(name.lower(), self.files, n=3, cutoff=0.5)
@@ -55,9 +62,7 @@ class Wildcards:
             raise NotFound(
                 f"There is no wildcard file {name[:60]!r}.", f"{known} For the letters themselves write \\__ before it."
             )
-        if path not in self._lines:
-            self._lines[path] = _choices(path)
-        return self._lines[path]
+        return path
 
 
 class PicturePrompts:
@@ -88,7 +93,7 @@ class PicturePrompts:
     @property
     def templates(self) -> dict[str, str]:
         """What stands in a picture's text beside the prompts that were made: label -> prompt as it was written."""
-        written, styles = self._written, ", ".join(self._written.styles)
+        written, styles = self._written, write_names(self._written.styles)
         changed = [
             field for field in PROMPTS if field in self._chosen or getattr(written, field) != self._prompt(field)
         ]
@@ -105,6 +110,19 @@ def styled(request: Request, styles: Styles) -> Request:
     """The request with its styles laid over its prompts. Raises as `Styles.named`."""
     prompt, negative = with_styles(request.prompt, request.negative_prompt, styles.named(request.styles))
     return request.model_copy(update={"prompt": prompt, "negative_prompt": negative})
+
+
+def check_names(request: Request, models_dir: Path) -> Request:
+    """The request with its styles laid over its prompts; all that these surely need is there.
+
+    Raises:
+        NotFound: there is no style, or no wildcard file, of a name. BadRequest: the file of styles cannot be read.
+    """
+    laid = styled(request, Styles.beside(models_dir)) if request.styles else request
+    wildcards = Wildcards.beside(models_dir)
+    for name in (name for field in PROMPTS for name in sure_names(getattr(laid, field))):
+        wildcards.find(name)
+    return laid
 
 
 def _choices(path: Path) -> tuple[str, ...]:
