@@ -110,11 +110,11 @@ def test_a_folder_and_an_ldm_file_of_the_same_weights_draw_the_same_picture(tmp_
 
 
 def test_a_model_that_no_pass_can_use_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
-    known = shrunk("sdxl-refiner")
-    save_folder(build(known), known, tmp_path / "Stable-diffusion" / "refiner")
-    pipe = Pipeline.load("refiner", models_dir=tmp_path)
-    assert "refiner" in pipe.model.error
-    with pytest.raises(ModelError, match="refiner, which cannot draw on its own"):
+    known = shrunk("x4")
+    save_folder(build(known), known, tmp_path / "Stable-diffusion" / "larger")
+    pipe = Pipeline.load("larger", models_dir=tmp_path)
+    assert "upscaler" in pipe.model.error
+    with pytest.raises(ModelError, match="x4 upscaler"):
         pipe.generate(Txt2Img(prompt="a red ball", steps=2, width=64, height=64))
 
 

@@ -15,9 +15,6 @@ UNSUPPORTED_EXTRAS: Mapping[Extra, tuple[str, str]] = {
     "upscale": ("the x4 upscaler", _ORDINARY),
 }
 """What a U-Net reads beside the latent -> what such a model is called, and what to use in its place."""
-UNSUPPORTED_FAMILIES: Mapping[str, tuple[str, str]] = {
-    "sdxl_refiner": ("This is the SDXL refiner, which cannot draw on its own.", "Use the SDXL base model."),
-}
 
 
 def check_supported(config: ModelConfig) -> None:
@@ -27,8 +24,6 @@ def check_supported(config: ModelConfig) -> None:
         ModelError: they cannot use this one.
     """
     unet = config.unet
-    if config.family in UNSUPPORTED_FAMILIES:
-        raise ModelError(*UNSUPPORTED_FAMILIES[config.family])
     if config.extra in UNSUPPORTED_EXTRAS:
         kind, cure = UNSUPPORTED_EXTRAS[config.extra]
         raise ModelError(f"This is {kind}: its U-Net takes {unet.in_channels} channels, not {unet.out_channels}.", cure)

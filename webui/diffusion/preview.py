@@ -26,7 +26,9 @@ _SDXL: Final = (
     (-0.3165, -0.2492, -0.2188),
     (0.1084, -0.0175, -0.0011),
 )
-_BY_FAMILY: Final[Mapping[str, tuple[tuple[float, ...], ...]]] = {"sd1": _SD, "sd2": _SD, "sdxl": _SDXL}
+_BY_FAMILY: Final[Mapping[str, tuple[tuple[float, ...], ...]]] = {
+    "sd1": _SD, "sd2": _SD, "sdxl": _SDXL, "sdxl_refiner": _SDXL,
+}  # fmt: skip
 
 
 def family_factors(family: str) -> Tensor | None:

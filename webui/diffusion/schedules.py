@@ -102,7 +102,7 @@ def with_zero_terminal_snr(alphas_cumprod: Tensor) -> Tensor:
 class ScheduleOptions:
     """What a user may change of a schedule; None is the schedule's or the model's own value.
 
-    family: "sdxl" or anything else, chooses the table of Align Your Steps.
+    family: "sdxl...", as the refiner's, or anything else; chooses the table of Align Your Steps.
     """
 
     sigma_min: float | None = None
@@ -192,7 +192,7 @@ ALIGNED_SDXL: Final = (14.615, 6.315, 3.771, 2.181, 1.342, 0.862, 0.555, 0.380, 
 
 def align_your_steps(model: NoiseSchedule, steps: int, options: ScheduleOptions = DEFAULT_OPTIONS) -> Tensor:
     """The table of Sabour et al. 2024 (arXiv:2404.14507) for the model's family, log-linear in between."""
-    table = np.log(ALIGNED_SDXL if options.family == "sdxl" else ALIGNED_SD1)
+    table = np.log(ALIGNED_SDXL if options.family.startswith("sdxl") else ALIGNED_SD1)
     places = np.linspace(0, len(table) - 1, steps)
     return _then_zero(torch.from_numpy(np.exp(np.interp(places, np.arange(len(table)), table))))
 

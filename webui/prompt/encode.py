@@ -21,6 +21,9 @@ SIZE_CHANNELS = 256
 
 
 class TextModel(Protocol):
+GOOD_SCORE, BAD_SCORE = 6.0, 2.5
+"""The aesthetic scores, 1 to 10, that SDXL's refiner is told for a prompt and for its negative, as in Stability's
+generative-models (scripts/demo/sampling.py)."""
     """A loaded checkpoint, as far as prompts go: a tokenizer for each text encoder."""
 
     @property
@@ -69,7 +72,9 @@ def joined(
         empty = encode("").context
         conds = [_lengthened(cond, empty, longest) for cond in conds]
     *conds, uncond = conds
-    if uncond.y is not None and not negative_prompt.strip():
+    if uncond.y is not None and _knows_score(model.config):
+        uncond = _with_score(uncond, BAD_SCORE)
+    elif uncond.y is not None and not negative_prompt.strip():
         uncond = _without_text(model, uncond)
     return tuple(conds), uncond
 
@@ -90,7 +95,8 @@ def encode_prompt(
     pooled = next((pooled for _, pooled in encoded if pooled is not None), None)
     if pooled is None or model.config.unet.adm_channels is None:
         return Cond(context)
-    return Cond(context, torch.cat([pooled, _sizes(width, height, pooled)]))
+    told = [height, width, 0, 0, *([GOOD_SCORE] if _knows_score(model.config) else [height, width])]
+    return Cond(context, torch.cat([pooled, _numbers(told, pooled)]))
 
 
 def encode_chunks(
@@ -143,7 +149,20 @@ def _without_text(model: TextModel, cond: Cond) -> Cond:
     return Cond(torch.zeros_like(cond.context), y)
 
 
-def _sizes(width: int, height: int, like: Tensor) -> Tensor:
-    """What SDXL is told beside the text (arXiv:2307.01952, section 2.2): original size, crop corner, target size."""
-    sizes = torch.tensor([height, width, 0, 0, height, width], device=like.device)
-    return timestep_embedding(sizes, SIZE_CHANNELS, like.dtype).flatten()  # (6 * 256,)
+def _knows_score(config: ModelConfig) -> bool:
+    """Whether a model is told an aesthetic score in the place of the target size, as SDXL's refiner is."""
+    pooled = sum(text.projection or text.width for text in config.texts if text.pooled)
+    return config.unet.adm_channels == pooled + 5 * SIZE_CHANNELS
+
+
+def _with_score(cond: Cond, score: float) -> Cond:
+    """The conditioning with another aesthetic score, the last number in y (adm,)."""
+    assert cond.y is not None
+    return Cond(cond.context, torch.cat([cond.y[:-SIZE_CHANNELS], _numbers([score], cond.y)]))
+
+
+def _numbers(told: Sequence[float], like: Tensor) -> Tensor:
+    """What SDXL is told beside the text (arXiv:2307.01952, section 2.2): original size, crop corner, target size, each
+    as sinusoids: (n * 256,)."""
+    numbers = torch.tensor(told, device=like.device, dtype=torch.float32)
+    return timestep_embedding(numbers, SIZE_CHANNELS, like.dtype).flatten()
