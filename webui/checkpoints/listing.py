@@ -40,6 +40,10 @@ class Listing(Generic[T]):
 
     def list(self) -> builtins.list[T]:
         """All of them, in the order of `files`."""
+        return [item for _, item in self.stamped()]
+
+    def stamped(self) -> builtins.list[tuple[Stamp, T]]:
+        """The same, with what changes when their files do."""
         with self._lock:
             found: dict[Path, tuple[Stamp, T]] = {}
             for path, name in self._files():
@@ -51,7 +55,7 @@ class Listing(Generic[T]):
                 same = known is not None and known[0] == stamp
                 found[path] = known if known and same else (stamp, self._describe(path, name, stamp[1]))
             self._known = found
-            return [item for _, item in found.values()]
+            return [*found.values()]
 
 
 def find(items: Sequence[T], name: str, namings: Sequence[Naming[T]], good: Callable[[T], bool]) -> T | None:

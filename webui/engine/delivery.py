@@ -25,7 +25,11 @@ class Delivery:
     hashes: of the files that have a part in one."""
 
     def __init__(
-        self, data: JobData, session: Session | None, telling: Telling, prompts: PicturePrompts | None = None,
+        self,
+        data: JobData,
+        session: Session | None,
+        telling: Telling,
+        prompts: PicturePrompts | None = None,
         hashes: Hashes | None = None,
     ) -> None:
         self._data = data
@@ -54,11 +58,18 @@ class Delivery:
         """Hand out a picture, and those that extensions made beside it."""
         for note in picture.notes:
             self._telling.note(note)
-        labels = self._telling.timed("hash", lambda: self._hashes.labels(self._acted.pop(index, ())))
-        infotext = {**labels, **picture.infotext}
+        infotext = {**self._hash_labels(index), **picture.infotext}
         self._hand_out(index, picture.image, infotext)
         for owner, extra in self._extras.pop(index, ()):
             self._hand_out(index, tensor_to_image(extra), {**infotext, "Made by": owner})
+
+    def _hash_labels(self, index: int) -> dict[str, str]:
+        """Of the files that had a part in a picture. A large one takes seconds when it is read for the first time."""
+        acted = self._acted.pop(index, {})
+        if not acted:
+            return {}
+        names = ", ".join(file.name for file in acted)
+        return self._telling.timed(f"hash {names}", partial(self._hashes.labels, acted))
 
     def _hand_out(self, index: int, image: Image, infotext: dict[str, Any]) -> None:
         """A picture as `on_image` leaves it, if it leaves it."""

@@ -26,12 +26,16 @@ ORDER = (EncodeText, EncodeImage, OpenPass, Denoise, EndSampling, DecodeLatent, 
 changed when nobody needs the present one any more."""
 
 Execute = Callable[[Sequence[Any]], Sequence[Any]]
+Answered = Callable[[int, Any], None]
 
 
-def drive(passes: Sequence[Pass], execute: Mapping[type, Execute], control: Control) -> list[Picture | None]:
+def drive(
+    passes: Sequence[Pass], execute: Mapping[type, Execute], control: Control, answered: Answered = lambda *_: None
+) -> list[Picture | None]:
     """Run passes to their end; None stands for one that was stopped before it had anything to show.
 
-    execute: for each kind of work, a function from a list of it to the list of answers.
+    execute: for each kind of work, a function from a list of it to the list of answers. answered: told every answer,
+    and the place of the pass that gets it.
     Whatever happens, every pass is closed.
     """
     results: dict[int, Picture | None] = {}
@@ -58,6 +62,7 @@ def drive(passes: Sequence[Pass], execute: Mapping[type, Execute], control: Cont
                 continue
             answers = execute[kind]([waiting[index] for index in group])
             for index, answer in zip(group, answers, strict=True):
+                answered(index, answer)
                 advance(index, lambda one=passes[index], answer=answer: one.send(answer))  # type: ignore[misc]
     finally:
         for one in passes:

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
-from typing import Any, TypeVar
+from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from webui.checkpoints.load import LoadedModel
 from webui.control.adapters import Base
-from webui.diffusion.denoiser import Call, Cond, denoise
+from webui.diffusion.denoiser import Call, denoise
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer
 from webui.engine.devices import Placement, is_out_of_memory
+from webui.engine.prompts import PromptEncoder
 from webui.engine.worn import WornNetworks
 from webui.ext.sampling import denoise_scoped
 from webui.networks.tags import Catalogues
 from webui.nn.taps import with_inputs
 from webui.nn.vae import VAE
 from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Networks, Texts
-from webui.prompt.encode import encode_prompt, joined
 from webui.schema.errors import NumericError, OutOfMemory
 
-K = TypeVar("K")
-V = TypeVar("V")
-REMEMBERED_TEXTS = 32
+FIRST_WEIGHT = "input_blocks.0.0.weight"
 TILE = 64
 """Latent side of a tile when a whole picture does not fit into memory."""
 CPU_WHOLE = 192 * 192
@@ -40,7 +37,7 @@ class Executor:
     """Answers the work of passes with a model's modules. One per loaded model; used by one thread alone.
 
     note: where warnings of the present job go. casts: how often the VAE's number format was changed. networks: what a
-    prompt may put on the model; without them tags are refused.
+    prompt may name.
     """
 
     def __init__(self, model: LoadedModel, placement: Placement, networks: Catalogues) -> None:
@@ -52,8 +49,7 @@ class Executor:
         self._model = model
         self._placement = placement
         self.worn = WornNetworks(model, networks, lambda line: self.note(line))
-        self._texts: OrderedDict[EncodeText, Texts] = OrderedDict()
-        self._conds: OrderedDict[tuple[str, EncodeText], Cond] = OrderedDict()
+        self._prompts = PromptEncoder(model, self.worn, networks.embeddings, lambda line: self.note(line))
 
     @property
     def model(self) -> LoadedModel:
@@ -68,8 +64,11 @@ class Executor:
     def base(self) -> Base:
         """The U-Net as control networks see it; the same object as long as the model is loaded."""
         weights = {name: weight.detach() for name, weight in self.unet.state_dict().items()}
-        config = self.config
-        return Base(config.family, config.unet, weights, self._placement.dtype, self.unet.tap_names.attentions)
+        config, latent = self.config.unet, self.config.unet.out_channels
+        if config.in_channels != latent:  # control networks see the latent alone
+            weights[FIRST_WEIGHT] = weights[FIRST_WEIGHT][:, :latent]
+            config = replace(config, in_channels=latent)
+        return Base(self.config.family, config, weights, self._placement.dtype, self.unet.tap_names.attentions)
 
     @property
     def table(self) -> dict[type, Callable[[Sequence[Any]], Sequence[Any]]]:
@@ -82,16 +81,13 @@ class Executor:
         }
 
     def encode_text(self, wanted: EncodeText) -> Texts:
-        """The encoded prompts; the same prompts are encoded once by the same networks."""
+        """The encoded prompts; the same prompts are encoded once by the same networks. Raises as `PromptEncoder`."""
         self._wear(wanted.networks)
-        wanted = replace(wanted, networks=self.worn.now)
-        return remembered(self._texts, wanted, lambda: self._encode_text(wanted))
+        return self._prompts.encode(wanted)
 
     def take_off(self) -> None:
         """The job is over: no network stands on the model any more."""
-        if self.worn.take_off():
-            self._texts.clear()
-            self._conds.clear()
+        self._prompts.job_over(self.worn.take_off())
 
     def _wear(self, networks: Networks | None) -> None:
         if networks is not None:
@@ -183,36 +179,10 @@ class Executor:
         image: Tensor = _with_tiles(vae.decode, lambda x: vae.decode_tiled(x, TILE), z, area, self.note)
         return image[0]
 
-    def _encode_text(self, wanted: EncodeText) -> Texts:
-        conds, uncond = joined(
-            self._model, partial(self._encode_one, wanted), [text for text, _ in wanted.prompts], wanted.negative_prompt
-        )
-        weights = (weight for _, weight in wanted.prompts)
-        return Texts(tuple(zip(conds, weights, strict=True)), uncond)
-
-    def _encode_one(self, wanted: EncodeText, text: str) -> Cond:
-        """One text in the way of a wish; a prompt that changes at each step has its negative encoded once."""
-        how = replace(wanted, prompts=(), negative_prompt="")
-
-        def encode() -> Cond:
-            return encode_prompt(self._model, text, how.clip_skip, how.width, how.height, how.emphasis)
-
-        return remembered(self._conds, (text, how), encode)
-
 
 def in_scope(item: Denoise) -> bool:
     """Whether anybody has something to add to this evaluation."""
     return item.scope is not None and not item.scope.is_empty
-
-
-def remembered(kept: OrderedDict[K, V], key: K, make: Callable[[], V]) -> V:
-    """What is kept under a key, made where it is not; what was not asked for the longest makes room."""
-    if key not in kept:
-        kept[key] = make()
-        if len(kept) > REMEMBERED_TEXTS:
-            kept.popitem(last=False)
-    kept.move_to_end(key)
-    return kept[key]
 
 
 def ignore(note: str) -> None:

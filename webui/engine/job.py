@@ -188,7 +188,7 @@ class Job:
         size = self._request.batch_size
         indices = range(batch * size, (batch + 1) * size)
         passes = [pass_of(self._request_of(index), self._facts(index), index, self._pictures) for index in indices]
-        
+
         def answered(place: int, answer: Any) -> None:
             delivery.answered(indices[place], answer)
 

@@ -16,6 +16,7 @@ from webui.diffusion.preview import family_factors
 from webui.engine.devices import Placement, is_out_of_memory
 from webui.engine.executor import Executor
 from webui.engine.worn import CHANGED
+from webui.networks.acted import Hashes
 from webui.networks.tags import Catalogues
 from webui.nn.vae import VAE
 from webui.schema.errors import OutOfMemory
@@ -23,11 +24,12 @@ from webui.schema.requests import AUTOMATIC_VAE
 
 
 class Models:
-    """The one owner of loaded weights."""
+    """The one owner of loaded weights. hashes: of network files, each read once."""
 
     def __init__(self, catalogue: Catalogue, placement: Placement) -> None:
         self.catalogue = catalogue
         self.placement = placement
+        self.hashes = Hashes()
         self._networks = Catalogues.of(catalogue.models_dir)
         self._name: str | None = None
         self._stamp: Stamp | None = None

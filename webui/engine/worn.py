@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from webui.checkpoints.load import LoadedModel
+from webui.networks.acted import ActedFile
 from webui.networks.apply import AppliedNetworks, check_effects
 from webui.networks.hypertaps import Tap
 from webui.networks.steps import Use
@@ -37,6 +38,13 @@ class WornNetworks:
     def stand(self) -> bool:
         """Whether weights may be others than the checkpoint's own."""
         return bool(self._uses)
+
+    @property
+    def acted(self) -> tuple[ActedFile, ...]:
+        """The files of what was wanted last that have any strength in its pass."""
+        if self.now is None:
+            return ()
+        return self._open(self.now.tags).acted(self.now.clock, self.now.first)
 
     def wear(self, networks: Networks) -> None:
         """Let these networks stand on the model, whatever stood there before.

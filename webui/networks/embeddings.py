@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from webui.checkpoints.files import is_model_file, walk
+from webui.checkpoints.files import Stamp, is_model_file, walk
 from webui.checkpoints.header import Header, read_header
 from webui.checkpoints.listing import Listing, find, near, refuse_pickle
 from webui.networks.family import FAMILY_NAMES
@@ -70,6 +70,10 @@ class EmbeddingCatalogue:
     def list(self) -> builtins.list[EmbeddingFile]:
         """All files by name, also those that cannot be used: their `error` says why."""
         return sorted(self._listing.list(), key=lambda file: file.name.lower())
+
+    def stamped(self) -> builtins.list[tuple[Stamp, EmbeddingFile]]:
+        """The same in the order of the folders, with what changes when a file does."""
+        return self._listing.stamped()
 
     def words(self, config: ModelConfig) -> dict[str, EmbeddingFile]:
         """The words that stand for embeddings of this model, in small letters; the first file of a name counts."""

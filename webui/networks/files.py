@@ -7,7 +7,7 @@ import json
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from webui.networks.peft import CONFIG_FILE
 
@@ -34,12 +34,23 @@ def weights_sha256(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
-    digest = hashlib.sha256()
     with path.open("rb") as file:
         (length,) = struct.unpack("<Q", file.read(8))
         file.seek(8 + length)
-        while block := file.read(BLOCK):
-            digest.update(block)
+        return _sha256(file)
+
+
+def file_sha256(path: Path) -> str:
+    """The sha256 of a whole file, by which embeddings are known. Raises OSError."""
+    with path.open("rb") as file:
+        return _sha256(file)
+
+
+def _sha256(file: BinaryIO) -> str:
+    """Of what there is from here on."""
+    digest = hashlib.sha256()
+    while block := file.read(BLOCK):
+        digest.update(block)
     return digest.hexdigest()
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from webui.checkpoints.load import LoadedModel
+from webui.networks.acted import ActedFile
 from webui.networks.hypernetworks import HypernetworkFile
 from webui.networks.hypertaps import Hypernetwork, Tap, input_taps, load_hypernetwork
 from webui.networks.load import Network, open_network
@@ -36,6 +37,11 @@ class Wanted:
         """The network at a step of a pass. The text encoders' strength is that of the first step of the first pass,
         whose clock is `first` (this pass's own where it is not given)."""
         return Use(self.network, self.strengths.te.at(0, first or clock), self.strengths.unet.at(step, clock))
+
+    def acts(self, clock: Clock, first: Clock) -> bool:
+        """Whether it has any strength in a pass."""
+        unet = (self.strengths.unet.at(step, clock) for step in range(clock.steps))
+        return self.strengths.te.at(0, first) != 0 or any(unet)
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,11 @@ class WantedNetworks:
         partly = (one.network.said for one in self.networks if one.network.unmatched)
         strengths = (*(one.strengths for one in self.networks), *(one.strengths for one in self.hypernetworks))
         return (*partly, *(note for one in strengths for note in one.notes))
+
+    def acted(self, clock: Clock, first: Clock) -> tuple[ActedFile, ...]:
+        """The files that a picture's text names: those of networks that have any strength in a pass."""
+        acting = (one for one in self.networks if one.acts(clock, first))
+        return tuple(ActedFile("lora", one.tag.name, one.path) for one in acting)
 
     def uses(self, step: int, clock: Clock, first: Clock | None = None) -> tuple[Use, ...]:
         """What `apply` is to put on the model at a step of a pass; `first` as of `Wanted.use`."""

@@ -19,6 +19,7 @@ from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Eval
 from webui.ext.passes import PassInfo, Start
 from webui.ext.scope import Scope
+from webui.networks.acted import ActedFile
 from webui.nn.config import ModelConfig
 from webui.prompt.schedule import Clock
 from webui.prompt.tags import ExtraNetwork
@@ -52,10 +53,12 @@ class ModelFacts:
 
 @dataclass(frozen=True)
 class Texts:
-    """The encoded prompts of one picture at one step. conds: those that act at once, with their weights."""
+    """The encoded prompts of one picture at one step. conds: those that act at once, with their weights; acted: the
+    files that have a part in them, and in the pass that they are for."""
 
     conds: tuple[tuple[Cond, float], ...]
     uncond: Cond
+    acted: tuple[ActedFile, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ class EncodeText:
     height: int
     emphasis: Emphasis = "Original"
     networks: Networks | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompts and the negative prompt."""
+        return (*(text for text, _ in self.prompts), self.negative_prompt)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 import torch
@@ -13,17 +14,19 @@ from webui.nn.blocks import timestep_embedding
 from webui.nn.config import ModelConfig
 from webui.nn.text import TextEncoder
 from webui.prompt.tokenize import Chunk, Tokenizer
+from webui.prompt.words import NO_WORDS, WordIndex
 from webui.schema.errors import BadRequest
 from webui.schema.names import Emphasis
 
+NO_VECTORS: Mapping[str, Tensor] = MappingProxyType({})
 SIZE_CHANNELS = 256
 """Width of the sinusoids that tell SDXL each of six sizes."""
-
-
-class TextModel(Protocol):
 GOOD_SCORE, BAD_SCORE = 6.0, 2.5
 """The aesthetic scores, 1 to 10, that SDXL's refiner is told for a prompt and for its negative, as in Stability's
 generative-models (scripts/demo/sampling.py)."""
+
+
+class TextModel(Protocol):
     """A loaded checkpoint, as far as prompts go: a tokenizer for each text encoder."""
 
     @property
@@ -34,6 +37,16 @@ generative-models (scripts/demo/sampling.py)."""
 
     @property
     def tokenizers(self) -> Sequence[Tokenizer]: ...
+
+
+class Words(Protocol):
+    """Words that stand for vectors. indices: as the tokenizer of each text encoder reads them."""
+
+    @property
+    def indices(self) -> Sequence[WordIndex]: ...
+
+    def vectors(self, name: str) -> Sequence[Tensor]:
+        """Those of a word for each text encoder, (n d)."""
 
 
 def encode_pair(
@@ -80,17 +93,30 @@ def joined(
 
 
 def encode_prompt(
-    model: TextModel, prompt: str, clip_skip: int, width: int, height: int, emphasis: Emphasis = "Original"
+    model: TextModel,
+    prompt: str,
+    clip_skip: int,
+    width: int,
+    height: int,
+    emphasis: Emphasis = "Original",
+    words: Words | None = None,
 ) -> Cond:
     """The conditioning of one prompt: context (n d), n a multiple of 77, d the widths of all text encoders together.
+
+    words: those that stand for vectors of their own.
 
     Raises:
         BadRequest: the text encoder has fewer layers than are to be skipped.
     """
-    encoded = [
-        encode_chunks(encoder, tokenizer.chunks(prompt, encoder.config.pad_id, emphasis), clip_skip, emphasis)
-        for encoder, tokenizer in zip(model.texts, model.tokenizers, strict=True)
-    ]
+
+    def encode(number: int) -> tuple[Tensor, Tensor | None]:
+        encoder, index = model.texts[number], NO_WORDS if words is None else words.indices[number]
+        chunks = model.tokenizers[number].chunks(prompt, encoder.config.pad_id, emphasis, index)
+        named = {name for chunk in chunks for _, name in chunk.words}
+        vectors = {name: words.vectors(name)[number] for name in named} if words is not None else {}
+        return encode_chunks(encoder, chunks, clip_skip, emphasis, vectors)
+
+    encoded = [encode(number) for number in range(len(model.texts))]
     context = torch.cat([hidden for hidden, _ in encoded], dim=-1)  # (n d)
     pooled = next((pooled for _, pooled in encoded if pooled is not None), None)
     if pooled is None or model.config.unet.adm_channels is None:
@@ -100,11 +126,16 @@ def encode_prompt(
 
 
 def encode_chunks(
-    encoder: TextEncoder, chunks: Sequence[Chunk], clip_skip: int, emphasis: Emphasis = "Original"
+    encoder: TextEncoder,
+    chunks: Sequence[Chunk],
+    clip_skip: int,
+    emphasis: Emphasis = "Original",
+    vectors: Mapping[str, Tensor] = NO_VECTORS,
 ) -> tuple[Tensor, Tensor | None]:
     """Chunks of one prompt -> hidden (n d) of all chunks in a row, and the first chunk's pooled state (d,).
 
-    A model that was trained on an earlier layer than the one asked for keeps to that layer.
+    vectors: (n d) of each word of the chunks that stands for vectors, in the place of token embeddings. A model that
+    was trained on an earlier layer than the one asked for keeps to that layer.
     """
     if clip_skip > encoder.config.layers:
         raise BadRequest(
@@ -113,7 +144,8 @@ def encode_chunks(
         )
     device = next(encoder.parameters()).device
     ids = torch.tensor([chunk.ids for chunk in chunks], device=device)  # (b 77)
-    output = encoder(ids, max(clip_skip, encoder.default_skip))
+    embeddings = _embedded(encoder, ids, chunks, vectors) if vectors else None
+    output = encoder(ids, max(clip_skip, encoder.default_skip), embeddings)
     hidden = [emphasise(row, chunk, emphasis) for row, chunk in zip(output.hidden, chunks, strict=True)]
     return torch.cat(hidden), None if output.pooled is None else output.pooled[0]
 
@@ -132,6 +164,15 @@ def emphasise(hidden: Tensor, chunk: Chunk, emphasis: Emphasis = "Original") -> 
         return weighted.to(hidden.dtype)
     scale = exact.mean() / weighted.mean()
     return (weighted * scale if torch.isfinite(scale) else weighted).to(hidden.dtype)
+
+
+def _embedded(encoder: TextEncoder, ids: Tensor, chunks: Sequence[Chunk], vectors: Mapping[str, Tensor]) -> Tensor:
+    """Token embeddings (b 77 d) of ids (b 77), with the vectors of words in their places."""
+    embeddings = encoder.embed(ids).clone()
+    for row, chunk in zip(embeddings, chunks, strict=True):
+        for place, name in chunk.words:
+            row[place : place + len(vectors[name])] = vectors[name].to(row)
+    return embeddings
 
 
 def _lengthened(cond: Cond, empty: Tensor, length: int) -> Cond:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 from tokenizers import Regex
 from tokenizers import Tokenizer as BytePairs
@@ -18,6 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel, Split
 from tokenizers.pre_tokenizers import Sequence as Steps
 
 from webui.prompt.parse import Section, parse_emphasis, parse_prompt
+from webui.prompt.words import NO_WORDS, Word, WordIndex
 from webui.schema.errors import ModelError
 from webui.schema.names import Emphasis
 
@@ -32,15 +33,27 @@ _SPACES = re.compile(r"\s+")
 
 @dataclass(frozen=True)
 class Chunk:
-    """One input of a text encoder: start token, words, end token, padding; a weight for each token."""
+    """One input of a text encoder: start token, words, end token, padding; a weight for each token.
+
+    words: place of the first vector and name of each word that stands for vectors.
+    """
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
+    words: tuple[tuple[int, str], ...] = ()
 
     @property
     def weighted(self) -> bool:
         """Whether any token has another weight than 1."""
         return any(weight != 1.0 for weight in self.weights)
+
+
+class _Token(NamedTuple):
+    """word: the word whose first vector takes this token's place."""
+
+    id: int
+    weight: float
+    word: str = ""
 
 
 class Tokenizer:
@@ -93,50 +106,80 @@ class Tokenizer:
         """Tokens of a prompt, as the page shows them: without its brackets, weights and BREAKs."""
         return sum(len(self.encode(part.text)) for section in parse_prompt(text) for part in section)
 
-    def chunks(self, text: str, pad_id: int | None = None, emphasis: Emphasis = "Original") -> tuple[Chunk, ...]:
+    def index(self, words: Mapping[str, int]) -> WordIndex:
+        """Words that stand for vectors (name -> how many), as this tokenizer reads them."""
+        return WordIndex([Word(name, tuple(self.encode(name)), vectors) for name, vectors in words.items()])
+
+    def chunks(
+        self, text: str, pad_id: int | None = None, emphasis: Emphasis = "Original", words: WordIndex = NO_WORDS
+    ) -> tuple[Chunk, ...]:
         """A prompt of any length as chunks, at least one.
 
-        A chunk that overflows ends after its last comma, when that is at most 20 tokens back; BREAK ends it at once.
-        pad_id: what fills a chunk up behind the end token; None: the end token.
+        A chunk that overflows ends after its last comma, when that is at most 20 tokens back; BREAK ends it at once,
+        and a word whose vectors have no room in it begins the next one.
+        pad_id: what fills a chunk up behind the end token; None: the end token. words: those that stand for vectors,
+        none for more than a chunk holds.
         """
-        bodies = self._bodies(text, emphasis)
+        bodies = self._bodies(text, emphasis, words)
         return tuple(self._chunk(body, self.end_id if pad_id is None else pad_id) for body in bodies)
 
-    def lengths(self, text: str, emphasis: Emphasis = "Original") -> tuple[int, ...]:
+    def lengths(self, text: str, emphasis: Emphasis = "Original", words: WordIndex = NO_WORDS) -> tuple[int, ...]:
         """How many tokens of a prompt stand in each of its chunks, without start, end and padding."""
-        return tuple(len(body) for body in self._bodies(text, emphasis))
+        return tuple(len(body) for body in self._bodies(text, emphasis, words))
+
+    def words(self, text: str, emphasis: Emphasis, words: WordIndex) -> tuple[str, ...]:
+        """Names of the words in a prompt that stand for vectors, each once, in their order."""
+        sections = parse_emphasis(text, emphasis) if words else ()
+        tokens = (token for section in sections for run in self._runs(section, words) for token in run)
+        return tuple(dict.fromkeys(token.word for token in tokens if token.word))
 
     def empty_chunk(self, pad_id: int | None = None) -> Chunk:
         """The chunk of an empty prompt."""
         return self.chunks("", pad_id)[0]
 
-    def _bodies(self, text: str, emphasis: Emphasis) -> list[list[tuple[int, float]]]:
+    def _bodies(self, text: str, emphasis: Emphasis, words: WordIndex) -> list[list[_Token]]:
         first, *others = parse_emphasis(text, emphasis)
         if others and not others[-1]:
             others.pop()  # a BREAK at the end starts nothing
-        return [body for section in (first, *others) for body in self._fill(section)]
+        return [body for section in (first, *others) for body in self._fill(section, words)]
 
-    def _fill(self, section: Section) -> Iterator[list[tuple[int, float]]]:
-        """The tokens of a section with their weights, in runs of at most `length` - 2; an empty section is one run."""
+    def _fill(self, section: Section, words: WordIndex) -> Iterator[list[_Token]]:
+        """The tokens of a section, in bodies of at most `length` - 2; an empty section is one body."""
         room, after_comma = self.length - 2, 0
-        body: list[tuple[int, float]] = []
-        for token, weight in self._weighted_ids(section):
+        body: list[_Token] = []
+        for run in self._runs(section, words):
+            comma = run[0].id == self._comma
             if len(body) == room:
-                near = after_comma and room - after_comma < COMMA_BACKTRACK and token != self._comma
+                near = after_comma and room - after_comma < COMMA_BACKTRACK and not comma
                 cut = after_comma if near else room
                 yield body[:cut]
                 body, after_comma = body[cut:], 0
-            body.append((token, weight))
-            after_comma = len(body) if token == self._comma else after_comma
+            if len(body) + len(run) > room:
+                yield body
+                body, after_comma = [], 0
+            body += run
+            after_comma = len(body) if comma else after_comma
         yield body
 
-    def _weighted_ids(self, section: Section) -> Iterator[tuple[int, float]]:
-        return ((token, part.weight) for part in section for token in self.encode(part.text))
+    def _runs(self, section: Section, words: WordIndex) -> Iterator[tuple[_Token, ...]]:
+        """What is not to be torn apart: a token, or as many as a word has vectors, which start tokens keep free."""
+        for part in section:
+            ids, place = self.encode(part.text), 0
+            while place < len(ids):
+                word = words.at(ids, place)
+                if word is None:
+                    yield (_Token(ids[place], part.weight),)
+                    place += 1
+                else:
+                    rest = (_Token(self.start_id, part.weight),) * (word.vectors - 1)
+                    yield (_Token(self.start_id, part.weight, word.name), *rest)
+                    place += len(word.ids)
 
-    def _chunk(self, body: Sequence[tuple[int, float]], pad_id: int) -> Chunk:
+    def _chunk(self, body: Sequence[_Token], pad_id: int) -> Chunk:
         fill = self.length - 2 - len(body)
-        ids = (self.start_id, *(token for token, _ in body), self.end_id, *(pad_id,) * fill)
-        return Chunk(ids, (1.0, *(weight for _, weight in body), *(1.0,) * (fill + 1)))
+        ids = (self.start_id, *(token.id for token in body), self.end_id, *(pad_id,) * fill)
+        words = tuple((place, token.word) for place, token in enumerate(body, 1) if token.word)
+        return Chunk(ids, (1.0, *(token.weight for token in body), *(1.0,) * (fill + 1)), words)
 
 
 def clip_merges() -> list[tuple[str, str]]:
