@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import torch
@@ -135,12 +135,13 @@ class PassContext:
 
     @property
     def guidance(self) -> Guidance:
-        """Conds with weights, uncond, CFG scale; may be replaced in `open_pass` (see `encode`)."""
+        """Conds with weights, uncond, CFG scale; may be replaced in `open_pass` (see `encode`): a cond without
+        `concat` gets the further channels that an inpainting model reads."""
         return self._scope.guidance
 
     @guidance.setter
     def guidance(self, value: Guidance) -> None:
-        self._scope.guidance = value
+        self._scope.guidance = with_concat_of(value, self._scope.opened)
 
     @property
     def units(self) -> tuple[Unit | LoneUnit, ...]:
@@ -244,6 +245,19 @@ def own_cond(cond: Cond) -> Cond:
         return None if part is None else part.clone()
 
     return Cond(cond.context.clone(), copy(cond.y), copy(cond.concat))
+
+
+def with_concat_of(guidance: Guidance, opened: Guidance) -> Guidance:
+    """The guidance with the further input channels of the one that a pass was opened with, where a cond has none."""
+    concat = opened.uncond.concat
+    if concat is None:
+        return guidance
+
+    def beside(cond: Cond) -> Cond:
+        return cond if cond.concat is not None else replace(cond, concat=concat)
+
+    conds = tuple((beside(cond), weight) for cond, weight in guidance.conds)
+    return replace(guidance, conds=conds, uncond=beside(guidance.uncond))
 
 
 def alike(what: str, value: Any, shape: Iterable[int]) -> Tensor:

@@ -11,6 +11,7 @@ from PIL.Image import Resampling
 from torch import Tensor
 
 from webui.diffusion.noise import NoiseSource
+from webui.pipeline.concat import with_concat
 from webui.pipeline.sampling import Place, Redo, from_latent
 from webui.pipeline.tensors import image_to_tensor, tensor_to_image
 from webui.pipeline.texts import encoded_texts
@@ -46,6 +47,7 @@ def hires(
         image = yield DecodeLatent(latent)
     model = yield from second_model(request, first)
     texts = yield from encoded_texts(request, *size, part=1)
+    texts = yield from with_concat(model, texts, size)
     if image is not None:
         enlarged = yield from enlarged_image(image, model, source, request.hr_upscaler, size)
     else:

@@ -8,6 +8,7 @@ from torch import Tensor
 from webui.diffusion.noise import NoiseSource
 from webui.images.read import opaque
 from webui.images.resize import crop_back, pad_to_multiple, resize_to
+from webui.pipeline.concat import Beside, with_concat
 from webui.pipeline.sampling import Place, Redo, from_latent
 from webui.pipeline.tensors import image_to_tensor, tensor_to_image
 from webui.pipeline.texts import encoded_texts
@@ -22,6 +23,7 @@ def img2img(request: Img2Img, model: ModelFacts, source: NoiseSource, init: Imag
         return Picture(image)
     texts = yield from encoded_texts(request, *image.size)
     padded = pad_to_multiple(image, model.multiple)
+    texts = yield from with_concat(model, texts, image.size, Beside(padded))
     shape = model.latent_shape(*image.size)
     latent: Tensor = yield EncodeImage(image_to_tensor(padded), source.posterior(shape))
     redo = Redo(request.denoising_strength, request.steps, place=Place(size=image.size))

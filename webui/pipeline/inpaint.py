@@ -15,6 +15,7 @@ from webui.diffusion.noise import NoiseSource
 from webui.images.mask import Region, blur_mask, composite, crop_region, fill_masked, load_mask, paste_region
 from webui.images.read import opaque
 from webui.images.resize import crop_back, pad_to_multiple, resize_to
+from webui.pipeline.concat import Beside, with_concat
 from webui.pipeline.sampling import Keep, Place, Redo, from_latent
 from webui.pipeline.tensors import image_to_tensor, mask_to_tensor, tensor_to_image
 from webui.pipeline.texts import encoded_texts
@@ -76,7 +77,10 @@ def redraw(request: Inpaint, model: ModelFacts, source: NoiseSource, canvas: Can
     start = fill_masked(canvas.image, canvas.mask) if request.masked_content == "fill" else canvas.image
     shape, padded = model.latent_shape(*size), pad_to_multiple(start, model.multiple)
     init: Tensor = yield EncodeImage(image_to_tensor(padded), source.posterior(shape))
-    repaint = latent_mask(pad_to_multiple(canvas.mask, model.multiple), model.multiple).to(init)
+    mask = pad_to_multiple(canvas.mask, model.multiple)
+    repaint = latent_mask(mask, model.multiple).to(init)
+    beside = Beside(pad_to_multiple(canvas.image, model.multiple), mask, repaint)
+    texts = yield from with_concat(model, texts, size, beside)
     init = masked_content(request.masked_content, init, repaint, source.initial(shape))
     place = Place(size=size, crop=canvas.region.box if canvas.region else None)
     redo = Redo(request.denoising_strength, request.steps, Keep(init, repaint), place)

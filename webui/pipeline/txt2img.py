@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from webui.diffusion.noise import NoiseSource
+from webui.pipeline.concat import with_concat
 from webui.pipeline.hires import hires, hires_size
 from webui.pipeline.sampling import from_noise
 from webui.pipeline.tensors import tensor_to_image
@@ -17,6 +18,7 @@ def txt2img(request: Txt2Img, model: ModelFacts, source: NoiseSource) -> Pass:
     """The pass of one picture; the request's size is fixed."""
     width, height = request.width or model.config.native_size, request.height or model.config.native_size
     texts = yield from encoded_texts(request, width, height)
+    texts = yield from with_concat(model, texts, (width, height))
     latent: Tensor = yield from from_noise(
         request, model, source, texts, model.latent_shape(width, height), parts=2 if request.enable_hr else 1
     )

@@ -1,0 +1,90 @@
+"""Passes of models that read more than the latent, against diffusers' own pipelines with the same weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from PIL import Image
+from torch import Tensor
+
+from tests.nn.weights import relative_error
+from tests.parity.pipelines import SAMPLERS, Case, case_of, our_latents, parts, quiet, scheduler_of, source, their_init
+from tests.parity.test_pipelines import FIELDS, HEIGHT, WIDTH, WORDS, picture
+from webui.pipeline.inpaint import inpaint
+from webui.pipeline.tensors import image_to_tensor
+from webui.schema.images import ImageRef
+from webui.schema.requests import Img2Img, Inpaint
+
+TOLERANCE = 1e-3
+REF = ImageRef(sha256="0" * 64)
+PLAIN: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+
+
+class Noised:
+    """A latent (1 c h w) with the noise of each step, in the scale in which a scheduler of theirs has it."""
+
+    def __init__(self, latent: Tensor, request: Img2Img, scheduler: Any) -> None:
+        self._latent, self._noise = latent, source().initial(latent.shape[1:])
+        self._is_scaled = request.sampler != "Euler"
+        self._sigmas = [*scheduler.ours.tolist()]
+        scheduler.set_timesteps(request.steps)
+        self._first = float(scheduler.init_noise_sigma)
+
+    def at(self, step: int) -> Tensor:
+        """Before this step."""
+        sigma = self._sigmas[step]
+        noised = self._latent + sigma * self._noise
+        return noised / (1 + sigma**2) ** 0.5 if self._is_scaled else noised
+
+    @property
+    def first(self) -> Tensor:
+        """What their pipelines make the latent before the first step of."""
+        return self.at(0) / self._first
+
+
+def inpaint_pipeline(case: Case, scheduler: Any) -> Any:
+    models = {**parts(case), "scheduler": scheduler}
+    if case.facts.config.family == "sdxl":
+        return quiet(StableDiffusionXLInpaintPipeline(**models, add_watermarker=False))
+    return quiet(StableDiffusionInpaintPipeline(**models, **PLAIN))
+
+
+@pytest.fixture(scope="module", params=["sd15-inpaint", "sd2-inpaint", "sdxl-inpaint"])
+def paint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """The inpainting models of SD 1.x, SD 2.x and SDXL."""
+    return case_of(request.param, tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+def test_inpainting_models_repaint_as_diffusers_does(
+    paint: Case, sampler: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # the masked picture is taken at the mean of its posterior; theirs draws it
+    monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
+    mask = Image.new("L", (WIDTH, HEIGHT))
+    mask.paste(255, (16, 8, 64, 48))
+    request = Inpaint(
+        **FIELDS, init_image=REF, mask=REF, mask_blur=0, denoising_strength=1.0, sampler=sampler,
+        scheduler=SAMPLERS[sampler],
+    )  # fmt: skip
+    scheduler = scheduler_of(request, paint)
+    noised = Noised(their_init(paint, image_to_tensor(picture())), request, scheduler)
+    repaint = torch.zeros(1, 1, HEIGHT // 8, WIDTH // 8)
+    repaint[..., 1:6, 2:8] = 1
+
+    def kept(pipeline: Any, step: int, timestep: Any, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Ours keeps what is not masked, whatever the model; theirs does so for models of four channels alone."""
+        return {"latents": values["latents"] * repaint + noised.at(step + 1) * (1 - repaint)}
+
+    (ours,) = our_latents(inpaint(request, paint.facts, source(), picture(), mask), paint.executor)
+    expected = inpaint_pipeline(paint, scheduler)(
+        **WORDS, image=picture(), mask_image=mask, width=WIDTH, height=HEIGHT, strength=1.0, latents=noised.first,
+        num_inference_steps=request.steps, guidance_scale=request.cfg_scale, output_type="latent",
+        callback_on_step_end=kept,
+    ).images  # fmt: skip
+    assert relative_error(ours, expected) < TOLERANCE
+    assert relative_error(ours, their_init(paint, image_to_tensor(picture()))) > 0.1
