@@ -163,6 +163,66 @@ def test_emphasis_keeps_the_dtype_and_is_reckoned_in_at_least_single_precision(d
     torch.testing.assert_close(found.double(), exact, rtol=torch.finfo(dtype).eps * 4, atol=1e-6)
 
 
+class Words:
+    """Two vectors for "ball", those of each text encoder drawn by chance."""
+
+    def __init__(self, model):
+        generator = torch.Generator().manual_seed(3)
+        self.indices = [tokenizer.index({"ball": 2}) for tokenizer in model.tokenizers]
+        self.drawn = [torch.randn(2, text.config.width, generator=generator) for text in model.texts]
+
+    def vectors(self, name):
+        assert name == "ball"
+        return self.drawn
+
+
+def states_with(encoder, ids, place, vectors):
+    """As `states`, vectors put by hand into what transformers' embedding layer gives."""
+    twin = CLIPTextModel(clip_config(encoder.config)).eval()
+    twin.load_state_dict(encoder.text_model.state_dict())
+
+    def put(module, given, output):
+        output = output.clone()
+        output[0, place : place + len(vectors)] = vectors
+        return output
+
+    twin.embeddings.token_embedding.register_forward_hook(put)
+    output = twin(torch.tensor([ids]), output_hidden_states=True)
+    return [state[0] for state in output.hidden_states], twin.final_layer_norm, output.last_hidden_state[0]
+
+
+def test_a_word_that_stands_for_vectors_is_encoded_as_by_hand(models):
+    model, words = models["sd1"], Words(models["sd1"])
+    ids = list(model.tokenizers[0].chunks("a red cat cat dog")[0].ids)  # the cats make room
+    _, _, last = states_with(model.texts[0], ids, 3, words.drawn[0])
+    torch.testing.assert_close(encode_prompt(model, "a red ball dog", 1, 64, 64, words=words).context, last)
+    weighted = encode_prompt(model, "a red (ball:1.4) dog", 1, 64, 64, words=words).context
+    expected = last.clone()
+    expected[3:5] *= 1.4
+    torch.testing.assert_close(weighted, expected * (last.mean() / expected.mean()))
+
+
+def test_a_word_has_vectors_for_each_of_two_text_encoders(models):
+    model, words = models["sdxl"], Words(models["sdxl"])
+    hidden = []
+    for number, pad in enumerate((None, 0)):
+        ids = list(model.tokenizers[number].chunks("a red cat cat dog", pad)[0].ids)
+        layers, _, normed = states_with(model.texts[number], ids, 3, words.drawn[number])
+        hidden.append(layers[-2])
+    cond = encode_prompt(model, "a red ball dog", 1, 64, 64, words=words)
+    torch.testing.assert_close(cond.context, torch.cat(hidden, dim=-1))
+    pooled = model.texts[1].text_projection(normed[ids.index(model.texts[1].config.end_id)])
+    torch.testing.assert_close(cond.y[:12], pooled)
+
+
+def test_each_chunk_has_its_own_vectors(models):
+    model, words = models["sd1"], Words(models["sd1"])
+    both = encode_prompt(model, "a red BREAK a ball", 1, 64, 64, words=words).context
+    alone = [encode_prompt(model, text, 1, 64, 64, words=words).context for text in ("a red", "a ball")]
+    torch.testing.assert_close(both, torch.cat(alone))
+    assert torch.equal(alone[0], encode_prompt(model, "a red", 1, 64, 64).context)
+
+
 def test_skipping_more_layers_than_there_are_is_refused_with_the_number(models):
     with pytest.raises(BadRequest, match="3 layers") as caught:
         encode_prompt(models["sd1"], "a", 4, 64, 64)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.networks.files import header_only
 from tests.support import write_tiny_checkpoint
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.load import load_checkpoint
@@ -71,3 +72,15 @@ def test_a_model_that_is_not_there_is_named(tokens: Tokens) -> None:
 def test_a_long_prompt_that_changes_at_every_step_is_counted(tokens: Tokens) -> None:
     prompt = "".join(f"[{'|'.join('a' * count)}]" for count in (7, 11, 13, 17))
     assert tokens.count("tiny", f"{prompt} {'red ' * 3000}", 1000).room == 75
+
+
+def test_a_word_that_names_an_embedding_counts_its_vectors(tokens: Tokens, models_dir: Path) -> None:
+    path = models_dir / "embeddings" / "ball.safetensors"
+    header_only(path, {"emb_params": (6, 16)})
+    assert tokens.count("tiny", "a (red:1.2) Ball", 4) == Counted((8,), 75)
+    assert tokens.count("tiny", "red " * 70 + "ball", 4, negative=True).tokens == (70, 6)
+    header_only(path, {"emb_params": (6, 20)})
+    (note,) = (counted := tokens.count("tiny", "a red ball", 4)).notes
+    assert (counted.tokens, '"ball" is read as it stands' in note) == ((3,), True)
+    path.unlink()
+    assert tokens.count("tiny", "a red ball", 4) == Counted((3,), 75)

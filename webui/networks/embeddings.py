@@ -44,7 +44,15 @@ class EmbeddingInfo:
         return _FAMILIES.get(self.widths, "")
 
     def fits(self, config: ModelConfig) -> bool:
-        return self.widths == tuple(text.width for text in config.texts)
+        return bool(self.keys_for(config))
+
+    def keys_for(self, config: ModelConfig) -> tuple[str, ...]:
+        """The tensor of each text encoder of a model; none where it does not fit. SDXL's refiner reads the second part
+        of SDXL's embeddings."""
+        wanted = tuple(text.width for text in config.texts)
+        if config.family == "sdxl_refiner" and wanted == self.widths[-1:]:
+            return self.keys[-1:]
+        return self.keys if wanted == self.widths else ()
 
 
 @dataclass(frozen=True)
@@ -74,14 +82,6 @@ class EmbeddingCatalogue:
     def stamped(self) -> builtins.list[tuple[Stamp, EmbeddingFile]]:
         """The same in the order of the folders, with what changes when a file does."""
         return self._listing.stamped()
-
-    def words(self, config: ModelConfig) -> dict[str, EmbeddingFile]:
-        """The words that stand for embeddings of this model, in small letters; the first file of a name counts."""
-        found: dict[str, EmbeddingFile] = {}
-        for file in self._listing.list():
-            if file.info is not None and file.info.fits(config):
-                found.setdefault(file.name.lower(), file)
-        return found
 
     def find(self, name: str) -> EmbeddingFile:
         """The embedding of this name, whatever its letters' case.

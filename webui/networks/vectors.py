@@ -25,7 +25,7 @@ def load_vectors(file: EmbeddingFile, model: LoadedModel) -> tuple[Tensor, ...]:
     check_fits(file.name, file.info, model.config)
     found = []
     with safe_open(file.path, framework="pt", device="cpu") as opened:
-        for key, text in zip(file.info.keys, model.texts, strict=True):
+        for key, text in zip(file.info.keys_for(model.config), model.texts, strict=True):
             vectors = opened.get_tensor(key)
             if not vectors.float().isfinite().all():
                 raise ModelError(f'The embedding "{file.name}" is damaged: it has NaN numbers.', "Download it again.")

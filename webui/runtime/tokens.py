@@ -10,6 +10,8 @@ from typing import Protocol
 from webui.checkpoints.files import Stamp, stamp_of
 from webui.checkpoints.source import open_checkpoint
 from webui.checkpoints.tokenizers import load_tokenizers
+from webui.networks.embeddings import EmbeddingCatalogue
+from webui.networks.words import PromptWords
 from webui.prompt.grammar import read_prompt
 from webui.prompt.schedule import Clock
 from webui.prompt.tokenize import Tokenizer
@@ -24,6 +26,8 @@ MOST_TEXTS = 32
 class Paths(Protocol):
     """Where checkpoints lie (`webui.checkpoints.catalogue.Catalogue`)."""
 
+    models_dir: Path
+
     def path(self, name: str) -> Path: ...
 
 
@@ -36,13 +40,22 @@ class Counted:
     notes: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class _Reader:
+    """What reads the prompts of a checkpoint. words: the embeddings that they may name."""
+
+    tokenizer: Tokenizer
+    words: PromptWords
+
+
 class Tokens:
     """Counts with the tokenizer of the checkpoint that is asked for; the last one is kept."""
 
     def __init__(self, models: Paths) -> None:
         self._models = models
         self._lock = threading.Lock()
-        self._kept: tuple[tuple[Path, Stamp], Tokenizer] | None = None
+        self._embeddings = EmbeddingCatalogue(models.models_dir)
+        self._kept: tuple[tuple[Path, Stamp], _Reader] | None = None
 
     def count(
         self, model: str, prompt: str, steps: int, negative: bool = False, emphasis: Emphasis = "Original"
@@ -52,21 +65,27 @@ class Tokens:
         Raises:
             NotFound, ModelError: there is no such model, or it cannot be read. BadRequest: the choices have no end.
         """
-        tokenizer = self._tokenizer(model)
+        path = self._models.path(model)
         read, clock = read_prompt(expand(prompt, lambda name: [name], 0), negative), Clock(steps)
         texts = {text for step in range(steps if read.changes else 1) for text, _ in read.at(step, clock)}
         likely = sorted(texts, key=len, reverse=True)[:MOST_TEXTS]
-        longest = max((tokenizer.lengths(text, emphasis) for text in likely), key=lambda it: (len(it), sum(it)))
-        return Counted(longest, tokenizer.length - 2, read.notes)
-
-    def _tokenizer(self, model: str) -> Tokenizer:
-        path = self._models.path(model)
-        key = path, stamp_of(path)
         with self._lock:
-            if self._kept is None or self._kept[0] != key:
-                source = open_checkpoint(path)
-                found = load_tokenizers(source, source.config())
-                if not found:
-                    raise ModelError(f"{model} reads no texts.", "Choose a checkpoint with a text encoder.")
-                self._kept = key, found[0]
-            return self._kept[1]
+            reader = self._reader(path)
+            reader.words.refresh()
+            tokenizer, index = reader.tokenizer, reader.words.indices[0]
+            longest = max(
+                (tokenizer.lengths(text, emphasis, index) for text in likely), key=lambda it: (len(it), sum(it))
+            )
+            notes = reader.words.notes(sorted(texts), emphasis)
+        return Counted(longest, tokenizer.length - 2, (*read.notes, *notes))
+
+    def _reader(self, path: Path) -> _Reader:
+        key = path, stamp_of(path)
+        if self._kept is None or self._kept[0] != key:
+            source = open_checkpoint(path)
+            config = source.config()
+            found = load_tokenizers(source, config)
+            if not found:
+                raise ModelError(f"{path.name} reads no texts.", "Choose a checkpoint with a text encoder.")
+            self._kept = key, _Reader(found[0], PromptWords(found, config, self._embeddings))
+        return self._kept[1]
