@@ -64,6 +64,15 @@ def test_a_model_is_fetched_once_and_told_of_meanwhile(extensions: Extensions, t
     assert calls == ["net"]
 
 
+def test_it_is_told_where_a_model_comes_from(extensions: Extensions, tmp_path: Path) -> None:
+    downloads = Downloads(extensions, tmp_path / "models")
+    assert told(downloads, extensions)["repository"] == "https://example.org/net.safetensors"
+    write_extension(tmp_path / "extensions" / "sketch", f'{SKETCH}{MODEL}repository = "someone/net"\n')
+    extensions.refresh()
+    assert told(downloads, extensions)["repository"] == "someone/net"
+    downloads.close()
+
+
 def test_without_an_address_the_reason_and_the_place_are_told(extensions: Extensions, tmp_path: Path) -> None:
     nowhere = MODEL.replace("https://example.org/net.safetensors", "")
     write_extension(tmp_path / "extensions" / "sketch", SKETCH + nowhere)

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import io
+from concurrent.futures import Future
 
 import pytest
 from PIL import Image
 
 from tests.extensions.support import ROOT
-from tests.runtime.conftest import House, finish, txt2img
+from tests.runtime.conftest import House, engine_of, finish, txt2img
 from tests.steered import SKETCH, allow, write_control_model, write_extension
+from webui.engine.interface import Answered
 from webui.images.infotext import read_form, read_texts
+from webui.runtime import questions
 from webui.runtime.runtime import Runtime
-from webui.schema.asks import Preprocess, RouteCall
+from webui.schema.asks import Answer, Preprocess, RouteCall
 from webui.schema.control import ControlUnit
-from webui.schema.errors import AtelierError, BadRequest, Forbidden, NotFound
+from webui.schema.errors import AtelierError, BadRequest, EngineDied, Forbidden, NotFound
 from webui.schema.images import ImageRef
 
 
@@ -274,3 +277,17 @@ def test_styles_and_wildcard_files_that_are_not_there_refuse_the_job(
     assert told in str(refused.value)
     taken = txt2img(prompt="{__colour__|__nothing__} __colour__", styles=("Ink",))
     assert finish(runtime, runtime.jobs.submit(taken, "local")).state == "done"
+
+
+def test_an_engine_too_busy_to_report_is_told_of_as_it_was_last(
+    runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine, report = engine_of(runtime), {"id": "sketch", "state": "active"}
+    answers: list[Future[Answered]] = [Future(), Future(), Future()]
+    busy = answers[1]
+    answers[0].set_result((Answer(body={"extensions": [report]}), ()))
+    answers[2].set_exception(EngineDied("The engine is gone."))
+    monkeypatch.setattr(questions, "LONGEST_REPORT", 0.01)
+    monkeypatch.setattr(engine, "ask", lambda *_given: answers.pop(0))
+    assert [runtime.questions.report() for _ in range(3)] == [[report], [report], []]
+    assert busy.cancelled()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.ext.manifest import Manifest, ModelFile
-from webui.ext.weights import fetch_model, is_there, size_of
+from webui.ext.weights import fetch_model, files_of, is_there, size_of
 from webui.runtime.extensions import Extensions
 from webui.schema.errors import AtelierError, NotFound
 
@@ -79,8 +79,9 @@ class Downloads:
         state = self._states.get((id, model.id), Fetching(running=False))
         return {
             "id": model.id, "file": model.file, "bytes": size_of(model), "license": model.license,
-            "repository": model.repository, "there": is_there(model, self._models_dir), "done": state.done,
-            "total": state.total, "running": state.running, "error": state.error,
+            "repository": model.repository or files_of(model, self._models_dir)[0].url,
+            "there": is_there(model, self._models_dir), "done": state.done, "total": state.total,
+            "running": state.running, "error": state.error,
         }  # fmt: skip
 
     def _run(self, key: tuple[str, str], model: ModelFile) -> None:

@@ -40,6 +40,7 @@ class Questions:
         self._engine = engine
         self._inputs = inputs
         self._desk = desk
+        self._last_report: list[Mapping[str, Any]] = []
 
     def preprocess(self, question: Preprocess) -> MadeMap:
         """The map of a unit, or what the model sees of it.
@@ -75,12 +76,18 @@ class Questions:
         return answer.body, tuple(self._keep(size, frame) for size, frame in zip(answer.sizes, frames, strict=True))
 
     def report(self) -> list[Mapping[str, Any]]:
-        """How extensions are in the engine; nothing while it starts or is busy."""
-        if not self._engine.ready:
-            return []
+        """How extensions are in the engine: nothing while it starts, what it said last while it is too busy."""
+        self._last_report = self._ask_report() if self._engine.ready else []
+        return self._last_report
+
+    def _ask_report(self) -> list[Mapping[str, Any]]:
+        future = self._engine.ask("report", {}, {})
         try:
-            answer, _frames = self._engine.ask("report", {}, {}).result(LONGEST_REPORT)
-        except (AtelierError, AnswerTimeout):
+            answer, _frames = future.result(LONGEST_REPORT)
+        except AnswerTimeout:
+            future.cancel()
+            return self._last_report
+        except AtelierError:
             return []
         return list(answer.body.get("extensions", []))
 

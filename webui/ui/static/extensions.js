@@ -36,7 +36,7 @@ atelier.extensions = (() => {
     const state = el("span", { class: `a-badge a-is-${item.state}` }, WORDS[item.state] ?? item.state);
     const head = el("div", { class: "a-ext-head" }, el("strong", {}, item.name), el("span", { class: "a-soft" }, item.version), state, locked ? null : el("div", { class: "a-ext-acts" }, ...buttons(item)));
     const reason = item.reason ? el("p", { class: "a-problem" }, item.reason) : null;
-    return el("article", { class: "a-ext", "data-id": item.id }, head, el("p", {}, item.description), reason, facts(item), files(item), settings(item, locked));
+    return el("article", { class: "a-ext", "data-id": item.id }, head, el("p", {}, item.description), reason, silenced(item), facts(item), files(item), settings(item, locked));
   }
 
   function buttons(item) {
@@ -50,14 +50,21 @@ atelier.extensions = (() => {
     ].filter(Boolean);
   }
 
+  /** Says which hooks are not called any more. */
+  function silenced(item) {
+    if (!item.switched_off?.length) return null;
+    return el("p", { class: "a-problem" }, `Failed three times in a row and is not called any more, until Reload: ${item.switched_off.join(", ")}`);
+  }
+
   function facts(item) {
-    const seconds = Object.entries(item.seconds ?? {});
+    const spent = new Map(Object.entries(item.seconds ?? {}));
     const took = (value) => (value < 0.001 ? "< 1 ms" : value < 1 ? `${Math.round(value * 1000)} ms` : `${value.toFixed(1)} s`);
-    const spent = new Map(seconds);
-    const hooks = item.hooks.map((hook) => (spent.has(hook) ? `${hook} ${took(spent.get(hook))}` : hook));
+    const told = (name) => (spent.has(name) ? `${name} ${took(spent.get(name))}` : name);
+    const others = [...spent.keys()].filter((name) => !item.hooks.includes(name));
     const lines = [
       ["Preprocessors", item.preprocessors.map((made) => made.label).join(" · ")],
-      ["Hooks", hooks.join(", ")],
+      ["Hooks", item.hooks.map(told).join(", ")],
+      ["Also called", others.map(told).join(", ")],
       ["Load time", item.load_seconds == null ? "" : took(item.load_seconds)],
       ["Wants", item.permissions.join(", ")],
       ["Licence", item.bundled ? "" : item.license],
@@ -72,18 +79,24 @@ atelier.extensions = (() => {
     const { details, body, mark } = atelier.knobs.fold("Model files", item.models.some((model) => model.running));
     const here = item.models.filter((model) => model.there);
     mark(`${here.length} of ${item.models.length} here`);
-    const there = (model) => el("div", { class: "a-wanted a-soft" }, `Here: ${naming(model)}`);
+    const there = (model) => el("div", { class: "a-wanted a-soft" }, "Here: ", ...naming(model));
     body.append(...item.models.map((model) => (model.there ? there(model) : wanted(item.id, [model], open))));
     return details;
   }
 
-  const naming = (model) => [model.file, size(model.bytes), model.license].filter(Boolean).join(", ");
+  /** A file, its size, its licence and where it comes from: what the user agrees to, as parts of an element. */
+  function naming(model) {
+    const words = [model.file, size(model.bytes), model.license].filter(Boolean).join(", ");
+    const from = model.repository;
+    if (!from) return [words];
+    return [`${words}, from `, from.startsWith("https://") ? el("a", { href: from, target: "_blank", rel: "noopener noreferrer" }, from) : from];
+  }
 
   const size = (bytes) => (bytes ? `${Math.ceil(bytes / 1e6)} MB` : "");
 
   /** What says which files are missing and fetches them when it is pressed; `done` is called when they are there. */
   function wanted(id, models, done) {
-    const words = el("span", { class: "a-soft" }, `Model file not here yet: ${models.map(naming).join("; ")}`);
+    const words = el("span", { class: "a-soft" }, "Model file not here yet: ", ...models.flatMap((model, index) => [index ? "; " : "", ...naming(model)]));
     const button = el("button", { type: "button", class: "a-chip", onclick: begin }, "Fetch");
     const box = el("div", { class: "a-wanted" }, words, button);
 
