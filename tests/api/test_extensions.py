@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import io
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,8 @@ from starlette.testclient import TestClient
 from tests.api.test_native import problem
 from tests.steered import SKETCH, write_extension
 from webui.runtime.runtime import Runtime
+from webui.server.options import ServeOptions, add_serve_options
+from webui.server.serve import settings_of
 
 
 def listed(one: TestClient) -> dict[str, dict]:
@@ -44,12 +48,12 @@ def test_an_extension_is_listed_with_what_its_manifest_says(one: TestClient):
 def test_what_the_engine_says_of_it_is_told(one: TestClient, runtime: Runtime, monkeypatch: pytest.MonkeyPatch):
     report = {
         "id": "sketch", "state": "failed", "reason": "it broke in main.py:1", "load_seconds": 0.25,
-        "hooks": {"after_cfg": {"calls": 4, "seconds": 0.02}}, "switched_off": [],
+        "hooks": {"after_cfg": {"calls": 4, "seconds": 0.02}}, "switched_off": ["after_step"],
     }  # fmt: skip
     monkeypatch.setattr(runtime.questions, "report", lambda: [report])
     sketch = listed(one)["sketch"]
     assert (sketch["state"], sketch["reason"], sketch["load_seconds"]) == ("failed", "it broke in main.py:1", 0.25)
-    assert sketch["seconds"] == {"after_cfg": 0.02}
+    assert (sketch["seconds"], sketch["switched_off"]) == ({"after_cfg": 0.02}, ["after_step"])
 
 
 def test_switches_count_at_once(one: TestClient):
@@ -102,12 +106,32 @@ def test_a_route_of_an_extension_is_called(one: TestClient):
     problem(one.post("/api/v1/ext/sketch/nothing", json={}), 404)
 
 
-def test_a_server_that_others_reach_changes_nothing(one: TestClient, runtime: Runtime):
-    runtime.extensions.locked = True
+def lock_as(runtime: Runtime, options: Sequence[str]) -> None:
+    """What a server that is started with these options lets be changed."""
+    parser = argparse.ArgumentParser()
+    add_serve_options(parser)
+    settings = settings_of(ServeOptions.of(parser.parse_args(options)))
+    runtime.extensions.locked = settings.extensions_locked
+
+
+@pytest.mark.parametrize("options", [["--listen"], ["--listen", "192.168.0.2"], ["--share"], ["--share-required"]])
+def test_a_server_that_others_reach_changes_nothing(one: TestClient, runtime: Runtime, options: list[str]):
+    lock_as(runtime, options)
     assert "--allow-remote-extensions" in one.get("/api/v1/extensions").json()["locked"]
     for verb in ("enable", "allow", "disable", "reload", "remove"):
         assert problem(one.post(f"/api/v1/extensions/sketch/{verb}"), 403)["code"] == "forbidden"
+    problem(one.post("/api/v1/extensions/refresh"), 403)
     problem(one.post("/api/v1/extensions/install", json={"source": "/x"}), 403)
     problem(one.post("/api/v1/extensions/install-zip", content=b"PK"), 403)
     problem(one.post("/api/v1/extensions/sketch/settings", json={"quality": 1}), 403)
+    problem(one.post("/api/v1/extensions/sketch/fetch", json={"models": []}), 403)
     assert listed(one)["sketch"]["state"] == "ready"
+
+
+@pytest.mark.parametrize("options", [[], ["--listen", "--allow-remote-extensions"]])
+def test_who_starts_the_server_may_let_extensions_be_changed(one: TestClient, runtime: Runtime, options: list[str]):
+    lock_as(runtime, options)
+    assert one.get("/api/v1/extensions").json()["locked"] == ""
+    assert post(one, "sketch/disable") == "Sketch: off from the next job."
+    assert post(one, "refresh") == "The folders were read again."
+    assert listed(one)["sketch"]["state"] == "disabled"

@@ -90,6 +90,7 @@ def _add_switches(router: APIRouter, extensions: Extensions) -> None:
     @router.post("/extensions/refresh")
     def refresh() -> dict[str, str]:
         """Reads the folders again."""
+        extensions.may_change()
         extensions.refresh()
         return {"message": "The folders were read again."}
 
@@ -142,6 +143,7 @@ def describe(runtime: Runtime, found: Found, report: Mapping[str, Any]) -> dict[
         "bundled": found.bundled, "allowed": found.bundled or choice.allowed,
         "load_seconds": report.get("load_seconds") or None,
         "seconds": {name: timing["seconds"] for name, timing in report.get("hooks", {}).items()},
+        "switched_off": list(report.get("switched_off", ())),
     }  # fmt: skip
     if found.manifest is None:
         return told | _of_manifest(None) | {"values": {}}
