@@ -103,7 +103,11 @@ def test_a_folder_and_an_ldm_file_of_the_same_weights_draw_the_same_picture(tmp_
     save_ldm(theirs, known, config, models / "single.safetensors", torch.float32)
     request = Txt2Img(prompt="a red ball", steps=2, width=64, height=64, seed=1)
     pictures = [Pipeline.load(name, models_dir=tmp_path).generate(request) for name in ("folder-v1.0", "single")]
-    first, second = (made.images[0].image for made in pictures)
+    (models / "folder-v1.0").rename(tmp_path / "away-v1.0")
+    by_path = Pipeline.load(str(tmp_path / "away-v1.0"))
+    assert by_path.model.name == "away-v1.0"
+    first, second, third = (made.images[0].image for made in (*pictures, by_path.generate(request)))
+    assert np.array_equal(first, third)
     away = np.abs(np.asarray(first, dtype=int) - np.asarray(second, dtype=int))
     assert away.max() <= 1  # where weights lie in a mapped file decides how sums are rounded
     assert np.asarray(first).std() > 5

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
-from webui.checkpoints.folder import INDEX
+from webui.checkpoints.folder import INDEX, is_model_folder
 from webui.checkpoints.header import Header
 from webui.checkpoints.listing import HASH_IN_NAME, Listing, near, refuse_pickle
 from webui.checkpoints.source import checkpoint_files, open_checkpoint
@@ -186,3 +186,22 @@ def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
                 yield path.parent, name.parent.as_posix()
             elif is_model_file(path):
                 yield path, name.with_suffix("").as_posix()
+    folders = sorted(models_dir.iterdir()) if models_dir.is_dir() else ()
+    yield from ((path, path.name) for path in folders if path.name != FOLDER and is_model_folder(path))
+
+
+def place_of(path: Path) -> tuple[Path, str]:
+    """The models folder that a checkpoint at a path belongs to, and what it is found by there.
+
+    That is the folder around `Stable-diffusion`, or else the one that it lies in.
+
+    Raises:
+        ModelError: the path is that of a folder which is no model.
+    """
+    path = path.absolute()
+    if path.is_dir() and not is_model_folder(path):
+        raise ModelError(
+            f"{path} is no model: there is no {INDEX} in it.", "Name a folder in diffusers' layout, or a file."
+        )
+    root = next((folder for folder in path.parents if folder.name == FOLDER), None)
+    return (path.parent, path.name) if root is None else (root.parent, path.relative_to(root).as_posix())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from webui.checkpoints.kinds import some
 from webui.checkpoints.layouts import UNET, VAE
 from webui.checkpoints.source import Checkpoint
 
@@ -57,6 +58,14 @@ class Reader:
             self._files[place.file] = self._stack.enter_context(safe_open(place.file, framework="pt", device="cpu"))
         tensor: Tensor = self._files[place.file].get_tensor(place.name)
         return tensor
+
+
+def unknown_note(name: str, unknown: Sequence[str]) -> str:
+    """What the user of a checkpoint is told of tensors that nothing reads; "" where there are none."""
+    if not unknown:
+        return ""
+    count = "1 tensor that is" if len(unknown) == 1 else f"{len(unknown)} tensors that are"
+    return f"{name} has {count} not used: {some(list(unknown))}. It may be of another kind than it looks like."
 
 
 def unknown_names(names: Iterable[str], taken: Collection[str]) -> list[str]:

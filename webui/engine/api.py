@@ -14,6 +14,8 @@ from typing import Any
 
 from PIL import Image
 
+from webui.checkpoints.catalogue import place_of
+from webui.checkpoints.folder import is_model_folder
 from webui.checkpoints.named import with_files
 from webui.engine.devices import place
 from webui.engine.engine import Engine
@@ -99,6 +101,13 @@ class _Collector:
         return Made(by_rank(self.images, self.ranks), tuple(self.notes), self.maps, tuple(self.reports))
 
 
+def _is_path(path: Path) -> bool:
+    """Whether a checkpoint's name is a path: a file's with its ending, or a folder's."""
+    if path.is_dir():
+        return len(path.parts) > 1 or is_model_folder(path)
+    return bool(path.suffix) and path.is_file()
+
+
 def _picture(event: ImageReady | MapReady, blob: bytes | None) -> Image.Image:
     return Image.frombytes("RGB", (event.width, event.height), blob or b"")
 
@@ -122,7 +131,9 @@ class Pipeline:
         extensions_dirs: Sequence[Path] = (HOME,),
         data_dir: Path | None = None,
     ) -> Pipeline:
-        """The model of this name under `models_dir`/Stable-diffusion (empty: the default), or at this path.
+        """The model of this name under `models_dir`/Stable-diffusion (empty: the default), or at this path: a file, or
+        a folder in diffusers' layout. Networks and embeddings are then those beside the `Stable-diffusion` that it lies
+        in, or those in its own folder.
 
         extensions_dirs: folders of extensions. data_dir: where it stands which of them are on; without it, those that
         come with the program.
@@ -131,8 +142,8 @@ class Pipeline:
             NotFound, ModelError: when there is no such model, or it cannot be used.
         """
         path = Path(name)
-        if path.suffix and path.is_file():
-            models_dir, name = path.resolve().parent, path.stem
+        if _is_path(path):
+            models_dir, name = place_of(path)
         folders = Folders(tuple(extensions_dirs), data_dir)
         engine = Engine(Path(models_dir), place(device, dtype), folders=folders)
         catalogue = engine.models.catalogue

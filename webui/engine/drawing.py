@@ -8,6 +8,7 @@ from functools import partial
 
 import torch
 
+from webui.checkpoints.reading import unknown_note
 from webui.engine.executor import Executor, ignore
 from webui.engine.extensions import Extensions
 from webui.engine.guarding import Guarding
@@ -62,6 +63,9 @@ class Drawing:
             self._guard.arm()
         self._telling.timed("load", partial(self._read, name, vae))
         self._guard.model_loaded()
+        unknown = unknown_note(name, self.executor.model.unknown)
+        if another and unknown:
+            self._telling.note(unknown)
         if listened:
             event = ModelEvent(name, self.executor.config.family)
             self._telling.timed("model_changed", partial(self._extensions.model_changed, event))
