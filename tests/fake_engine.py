@@ -117,6 +117,7 @@ class FakeModels:
     def __init__(self, *infos: ModelInfo) -> None:
         self.infos = infos or (TOYBOX,)
         self.vaes = VAECatalogue(MODELS)
+        self.models_dir = MODELS
 
     def list(self) -> list[ModelInfo]:
         return list(self.infos)
