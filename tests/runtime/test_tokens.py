@@ -23,7 +23,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokens(models_dir: Path) -> Tokens:
-    return Tokens(Catalogue(models_dir))
+    return Tokens(Catalogue(models_dir), models_dir)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ class TokensBody(BaseModel):
 
 def build_router(runtime: Runtime) -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(current_user)])
-    tokens = Tokens(runtime.catalogue)
+    tokens = Tokens(runtime.catalogue, runtime.settings.models_dir)
 
     @router.post("/tokens")
     def count(body: TokensBody) -> dict[str, Any]:

@@ -26,8 +26,6 @@ MOST_TEXTS = 32
 class Paths(Protocol):
     """Where checkpoints lie (`webui.checkpoints.catalogue.Catalogue`)."""
 
-    models_dir: Path
-
     def path(self, name: str) -> Path: ...
 
 
@@ -49,12 +47,13 @@ class _Reader:
 
 
 class Tokens:
-    """Counts with the tokenizer of the checkpoint that is asked for; the last one is kept."""
+    """Counts with the tokenizer of the checkpoint that is asked for; the last one is kept. models_dir: where the
+    embeddings are that prompts name."""
 
-    def __init__(self, models: Paths) -> None:
+    def __init__(self, models: Paths, models_dir: Path) -> None:
         self._models = models
         self._lock = threading.Lock()
-        self._embeddings = EmbeddingCatalogue(models.models_dir)
+        self._embeddings = EmbeddingCatalogue(models_dir)
         self._kept: tuple[tuple[Path, Stamp], _Reader] | None = None
 
     def count(
