@@ -95,10 +95,10 @@ def generate(arguments: Sequence[str]) -> int:
 
 
 def models(arguments: Sequence[str]) -> int:
-    """Lists checkpoints, and turns pickles into safetensors."""
-    parser = Parser(prog=f"{PROGRAM} models", description="Checkpoints at hand.")
+    """Lists models, and turns pickles into safetensors."""
+    parser = Parser(prog=f"{PROGRAM} models", description="Models at hand.")
     actions = parser.add_subparsers(dest="action", required=True, metavar="list | convert")
-    add_common_options(actions.add_parser("list", help="what is there, and what is wrong with it"))
+    add_common_options(actions.add_parser("list", help="what is there, of every kind, and what is wrong with it"))
     convert = actions.add_parser("convert", help="write a .ckpt, .pt or .bin as .safetensors beside it")
     convert.add_argument("file", type=Path)
     parsed = parser.parse_args(arguments)
@@ -235,11 +235,10 @@ def _save(made: Any, folder: Path) -> None:
 
 
 def _list(models_dir: Path) -> int:
-    from webui.checkpoints.catalogue import Catalogue
+    from webui.networks.inventory import inventory
 
-    for info in Catalogue(models_dir).list():
-        size = f"{info.bytes / 1e6:,.0f} MB"
-        sys.stdout.write(f"{info.name}  {size}  {info.error or info.family}\n")
+    for item in inventory(models_dir):
+        sys.stdout.write(f"{item.name}  {item.bytes / 1e6:,.0f} MB  {item.said}\n")
     return 0
 
 
