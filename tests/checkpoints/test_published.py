@@ -30,7 +30,7 @@ from webui.schema.errors import ModelError
 
 MODELS = pytest.mark.parametrize("name", PUBLISHED)
 REFUSED = sorted(
-    set(PUBLISHED) - {"sd15", "sd21", "sdxl", "sdxl-refiner", "sd15-inpaint", "sd2-inpaint", "sdxl-inpaint"}
+    set(PUBLISHED) - {"sd15", "sd21", "sdxl", "sdxl-refiner", "sd15-inpaint", "sd2-inpaint", "sdxl-inpaint", "ip2p"}
 )
 COUNTS = {"sd15": 1145, "sdxl": 2515}
 """Tensors in v1-5-pruned-emaonly.safetensors and in sd_xl_base_1.0.safetensors."""
@@ -169,7 +169,7 @@ def test_models_that_no_pass_can_use_yet_are_refused_by_name(name, tmp_path):
     folder = sparse_folder(tmp_path / name, name)
     with pytest.raises(ModelError) as caught:
         check_checkpoint(folder)
-    word = {"ip2p": "edit", "depth": "depth", "x4": "upscaler"}
+    word = {"depth": "depth", "x4": "upscaler"}
     assert next(text for key, text in word.items() if key in name) in caught.value.message
     assert caught.value.cure
 

@@ -149,6 +149,27 @@ def test_extra_channels_of_an_inpainting_model_stand_behind_the_latent():
     assert torch.equal(call.x[0, 4:], extra)
 
 
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+@pytest.mark.parametrize("image_scale", [0.0, 1.0, 1.5])
+def test_a_model_that_edits_is_guided_by_the_picture_too(scale, image_scale):
+    """Brooks et al. 2022 (arXiv:2211.09800), eq. 3, written out."""
+    words, no_words, picture, no_picture = normal(3, 5), normal(3, 5, seed=1), normal(4, 3, 3), torch.zeros(4, 3, 3)
+    rows = [Cond(words, concat=picture), Cond(no_words, concat=picture), Cond(no_words, concat=no_picture)]
+    guidance = Guidance([(rows[0], 1.0)], rows[1], scale, bare=rows[2], image_scale=image_scale)
+    wish = Eval(normal(4, 3, 3, seed=2), 2.0, 0)
+
+    def model(call):
+        return call.x[:, 4:] * 0.5 + call.context.mean((1, 2))[:, None, None, None] + call.x[:, :4] ** 2
+
+    (answer,) = denoise(model, [wish], [guidance], SCHEDULE, "epsilon")
+    x = wish.x * c_in(2.0)
+    full, image, none = (row.concat * 0.5 + row.context.mean() + x**2 for row in rows)
+    expected = none + image_scale * (image - none) + scale * (full - image)
+    assert torch.allclose(answer.denoised, to_denoised("epsilon", expected, wish.x, 2.0), atol=1e-12)
+    needed = 3 if image_scale != 1 else 2 if scale != 1 else 1
+    assert len(guidance.rows()) == needed
+
+
 def test_the_network_works_in_the_dtype_of_its_context_and_the_answer_in_that_of_x():
     half = Cond(normal(7, 5).to(torch.bfloat16))
     seen = []

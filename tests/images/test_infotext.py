@@ -13,7 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from webui.images.infotext import infotext_for, parse, read_form, read_infotext, write
 from webui.images.save import png_bytes
 from webui.schema.errors import BadImage
-from webui.schema.requests import INPAINT_AREAS, MASKED_CONTENTS, UPSCALERS, ImageRef, Inpaint, Txt2Img
+from webui.schema.requests import INPAINT_AREAS, MASKED_CONTENTS, UPSCALERS, ImageRef, Img2Img, Inpaint, Txt2Img
 from webui.schema.results import ModelInfo
 
 MODEL = ModelInfo(
@@ -47,6 +47,15 @@ def test_the_checkpoint_of_a_hires_pass_is_written_and_read():
     assert "Hires checkpoint" not in infotext_for(request.model_copy(update={"enable_hr": False}), MODEL, 1, 1)
 
 
+def test_a_refiner_is_written_and_read_with_its_switch():
+    request = Txt2Img(refiner="fine", width=64, height=64)
+    text = infotext_for(request, MODEL, 1, 1)
+    assert ", RNG: CPU, Refiner: fine, Refiner switch at: 0.8, Version" in text
+    read = read_form(text.replace("at: 0.8", "at: 0.65")).values
+    assert (read["refiner"], read["refiner_switch_at"]) == ("fine", 0.65)
+    assert "Refiner" not in infotext_for(request.model_copy(update={"refiner": ""}), MODEL, 1, 1)
+
+
 def test_unused_options_are_not_written():
     text = infotext_for(Txt2Img(width=64, height=64), MODEL, 1, 1)
     labels = parse(text).fields
@@ -70,6 +79,17 @@ def test_inpainting_is_written_with_its_fields():
         "Denoising strength: 0.75, RNG: CPU, Mask mode: Inpaint not masked, Mask blur: 4, Inpaint area: Only masked, "
         "Masked area padding: 32, Masked content: fill, Version"
     ) in text
+
+
+def test_the_image_cfg_scale_is_written_for_models_that_edit_and_for_no_other():
+    request = Img2Img(init_image=REF, width=64, height=64)
+    edits = MODEL.model_copy(update={"extra": "edit"})
+    text = infotext_for(request, edits, 1, 1)
+    assert ", CFG scale: 7, Image CFG scale: 1.5, Seed: 1, " in text
+    assert "Image CFG" not in infotext_for(request, MODEL, 1, 1)
+    stronger = infotext_for(request.model_copy(update={"image_cfg_scale": 2.5}), edits, 1, 1)
+    assert read_form(stronger).values["image_cfg_scale"] == 2.5
+    assert read_form(infotext_for(request, MODEL, 1, 1)).values["image_cfg_scale"] == 1.5
 
 
 def test_values_with_commas_colons_or_line_breaks_are_quoted_as_json():

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline
+from diffusers import (
+    StableDiffusionInpaintPipeline,
+    StableDiffusionInstructPix2PixPipeline,
+    StableDiffusionXLInpaintPipeline,
+)
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image
 from torch import Tensor
@@ -14,6 +18,7 @@ from torch import Tensor
 from tests.nn.weights import relative_error
 from tests.parity.pipelines import SAMPLERS, Case, case_of, our_latents, parts, quiet, scheduler_of, source, their_init
 from tests.parity.test_pipelines import FIELDS, HEIGHT, WIDTH, WORDS, picture
+from webui.pipeline.img2img import img2img
 from webui.pipeline.inpaint import inpaint
 from webui.pipeline.tensors import image_to_tensor
 from webui.schema.images import ImageRef
@@ -88,3 +93,28 @@ def test_inpainting_models_repaint_as_diffusers_does(
     ).images  # fmt: skip
     assert relative_error(ours, expected) < TOLERANCE
     assert relative_error(ours, their_init(paint, image_to_tensor(picture()))) > 0.1
+
+
+@pytest.fixture(scope="module")
+def edit(tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """InstructPix2Pix."""
+    return case_of("ip2p", tmp_path_factory.mktemp("models"))
+
+
+@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("image_scale", [1.0, 1.7])
+def test_an_edit_model_edits_as_diffusers_does(edit: Case, sampler: str, image_scale: float) -> None:
+    request = Img2Img(
+        **FIELDS, init_image=REF, denoising_strength=1.0, image_cfg_scale=image_scale, sampler=sampler,
+        scheduler=SAMPLERS[sampler],
+    )  # fmt: skip
+    scheduler = scheduler_of(request, edit)
+    noised = Noised(their_init(edit, image_to_tensor(picture())), request, scheduler)
+    (ours,) = our_latents(img2img(request, edit.facts, source(), picture()), edit.executor)
+    made = quiet(StableDiffusionInstructPix2PixPipeline(**parts(edit), scheduler=scheduler, **PLAIN))
+    expected = made(
+        **WORDS, image=picture(), latents=noised.first, num_inference_steps=request.steps,
+        guidance_scale=request.cfg_scale, image_guidance_scale=image_scale, output_type="latent",
+    ).images  # fmt: skip
+    assert relative_error(ours, expected) < TOLERANCE
+    assert expected.std() > 0.1

@@ -8,7 +8,7 @@ from webui.checkpoints.vaes import VAECatalogue
 from webui.nn.config import ModelConfig
 from webui.schema.errors import ModelError
 from webui.schema.requests import AUTOMATIC_VAE, LATENT_UPSCALERS, OWN_VAE, Request, Txt2Img
-from webui.schema.resolve import hires_model, same_latents_needed
+from webui.schema.resolve import hires_model, picture_needed, same_latents_needed
 from webui.schema.results import ModelInfo
 
 
@@ -38,13 +38,23 @@ def with_files(request: Request, checkpoints: Checkpoints) -> Request:
 
     Raises:
         NotFound, ModelError: a file is not there, or cannot be used.
-        BadRequest: latents of the first checkpoint would go to one that reads them otherwise.
+        BadRequest: latents of the first checkpoint would go to one that reads them otherwise, or a checkpoint needs a
+            picture.
     """
     if request.vae not in (AUTOMATIC_VAE, OWN_VAE):
         request = request.model_copy(update={"vae": checkpoints.vaes.find(request.vae).name})
     if isinstance(request, Txt2Img) and request.enable_hr and request.hr_model:
-        return _with_second(request, checkpoints)
+        request = _with_second(request, checkpoints)
+    if isinstance(request, Txt2Img):
+        _check_pictures(request, checkpoints)
     return request
+
+
+def _check_pictures(request: Txt2Img, checkpoints: Checkpoints) -> None:
+    """Raises BadRequest where a checkpoint of txt2img edits pictures."""
+    for name in filter(None, (request.model, hires_model(request))):
+        if checkpoints.find(name).extra == "edit":
+            raise picture_needed(name)
 
 
 def _with_second(request: Txt2Img, checkpoints: Checkpoints) -> Txt2Img:

@@ -9,7 +9,6 @@ from webui.schema.errors import ModelError
 
 _ORDINARY = "Use an ordinary checkpoint."
 UNSUPPORTED_EXTRAS: Mapping[Extra, tuple[str, str]] = {
-    "edit": ("an edit model (InstructPix2Pix)", _ORDINARY),
     "depth": ("a depth model", "Use an ordinary checkpoint; a depth ControlNet steers every one of its family."),
     "upscale": ("the x4 upscaler", _ORDINARY),
 }

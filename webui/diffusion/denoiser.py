@@ -13,7 +13,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from webui.diffusion.guidance import compose, rescale
+from webui.diffusion.guidance import compose, image_pull, rescale
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer, Eval
 
@@ -77,6 +77,7 @@ class Guidance:
 
     conds: conditionings with their weights (several come from AND in a prompt); uncond: the negative prompt.
     rescale: phi of arXiv:2305.08891, 0 = off. keep_uncond: compute the uncond row even at scale 1 (CFG++ samplers).
+    bare: of an edit model, the uncond without the picture that the other rows are shown; image_scale: see `image_pull`.
     """
 
     conds: Sequence[tuple[Cond, float]]
@@ -84,15 +85,29 @@ class Guidance:
     cfg_scale: float = 1.0
     rescale: float = 0.0
     keep_uncond: bool = False
+    bare: Cond | None = None
+    image_scale: float = 1.0
 
     @property
     def needs_uncond(self) -> bool:
         """At scale 1 one cond of weight 1 is the whole answer; the uncond row would cancel out."""
-        return self.keep_uncond or self.cfg_scale != 1 or [weight for _, weight in self.conds] != [1]
+        scaled = self.cfg_scale != 1 or [weight for _, weight in self.conds] != [1]
+        return self.keep_uncond or scaled or self.needs_bare
+
+    @property
+    def needs_bare(self) -> bool:
+        """At image scale 1 the row without the picture would cancel out."""
+        return self.bare is not None and self.image_scale != 1
 
     def rows(self) -> list[Cond]:
-        """The conds in order, then the uncond where it is needed."""
-        return [cond for cond, _ in self.conds] + ([self.uncond] if self.needs_uncond else [])
+        """The conds in order, then the uncond where it is needed, then `bare`."""
+        uncond = [self.uncond] if self.needs_uncond else []
+        bare = [self.bare] if self.bare is not None and self.needs_bare else []
+        return [cond for cond, _ in self.conds] + uncond + bare
+
+    def pulled(self, guided: Tensor, rows: Sequence[Tensor]) -> Tensor:
+        """What was guided by text, guided by the picture too. rows: the outputs (c h w) of all rows."""
+        return guided + image_pull(rows[-2], rows[-1], self.image_scale) if self.needs_bare else guided
 
 
 @dataclass(frozen=True)
@@ -194,9 +209,9 @@ def _answer(wish: Eval, guidance: Guidance, outputs: Sequence[Tensor], predictio
     rows = [output.to(wish.x) for output in outputs]
     if not guidance.needs_uncond:
         return Answer(to_denoised(prediction, rows[0], wish.x, wish.sigma))
-    *conds, uncond = rows
     weights = [weight for _, weight in guidance.conds]
-    guided = compose(conds, weights, uncond, guidance.cfg_scale)
+    conds, uncond = rows[: len(weights)], rows[len(weights)]
+    guided = guidance.pulled(compose(conds, weights, uncond, guidance.cfg_scale), rows)
     if guidance.rescale:
         guided = rescale(guided, compose(conds, weights, uncond, 1.0), guidance.rescale)
     return Answer(*(to_denoised(prediction, output, wish.x, wish.sigma) for output in (guided, uncond)))

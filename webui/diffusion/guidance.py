@@ -20,6 +20,14 @@ def compose(conds: Sequence[Tensor], weights: Sequence[float], uncond: Tensor, s
     return guided
 
 
+def image_pull(uncond: Tensor, bare: Tensor, scale: float) -> Tensor:
+    """What is added to guidance by text in a model that edits a picture, Brooks et al. 2022 (arXiv:2211.09800), eq. 3.
+
+    uncond: shown the picture, not the prompt; bare: shown neither; scale: s_I. At 1 it is zero.
+    """
+    return (scale - 1) * (uncond - bare)
+
+
 def rescale(guided: Tensor, cond: Tensor, phi: float) -> Tensor:
     """CFG rescale, Lin et al. 2023 (arXiv:2305.08891), eq. 15-16: give `guided` the spread of `cond`, by the share phi.
 

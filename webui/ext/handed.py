@@ -19,7 +19,8 @@ Function = Callable[..., Any]
 def own(guidance: Guidance) -> Guidance:
     """A copy down to the tensors."""
     conds = tuple((own_cond(cond), weight) for cond, weight in guidance.conds)
-    return replace(guidance, conds=conds, uncond=own_cond(guidance.uncond))
+    bare = None if guidance.bare is None else own_cond(guidance.bare)
+    return replace(guidance, conds=conds, uncond=own_cond(guidance.uncond), bare=bare)
 
 
 def as_controls(answer: Residuals | Controls, blocks: int) -> Controls:

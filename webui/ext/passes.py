@@ -136,7 +136,7 @@ class PassContext:
     @property
     def guidance(self) -> Guidance:
         """Conds with weights, uncond, CFG scale; may be replaced in `open_pass` (see `encode`): a cond without
-        `concat` gets the further channels that an inpainting model reads."""
+        `concat` gets the further channels that an inpainting or an edit model reads."""
         return self._scope.guidance
 
     @guidance.setter
@@ -257,7 +257,10 @@ def with_concat_of(guidance: Guidance, opened: Guidance) -> Guidance:
         return cond if cond.concat is not None else replace(cond, concat=concat)
 
     conds = tuple((beside(cond), weight) for cond, weight in guidance.conds)
-    return replace(guidance, conds=conds, uncond=beside(guidance.uncond))
+    uncond, bare = beside(guidance.uncond), guidance.bare
+    if bare is not None and guidance.uncond is not opened.uncond:
+        bare = replace(uncond, concat=bare.concat)
+    return replace(guidance, conds=conds, uncond=uncond, bare=bare)
 
 
 def alike(what: str, value: Any, shape: Iterable[int]) -> Tensor:

@@ -145,7 +145,7 @@ def _combined(
     if found is None:
         return None
     below = None if uncond is None else to_denoised(prediction, uncond, wish.x, wish.sigma)
-    return Answer(to_denoised(prediction, found[1], wish.x, wish.sigma), below)
+    return Answer(to_denoised(prediction, guidance.pulled(found[1], rows), wish.x, wish.sigma), below)
 
 
 def _residuals(scope: Scope | None, rows: Rows) -> Controls | None:

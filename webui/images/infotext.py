@@ -31,16 +31,18 @@ from webui.schema.results import ModelInfo
 
 PARAMETERS = "parameters"
 ORDER = (
-    "Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Size", "Model hash", "Model", "Variation seed",
-    "Variation seed strength", "Denoising strength", "Clip skip", "RNG", "Hires upscale", "Hires steps",
-    "Hires upscaler", "Hires checkpoint", "VAE", "Mask mode", "Mask blur", "Inpaint area", "Masked area padding",
-    "Masked content",
+    "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Size", "Model hash", "Model",
+    "Variation seed", "Variation seed strength", "Denoising strength", "Clip skip", "RNG", "Hires upscale",
+    "Hires steps", "Hires upscaler", "Hires checkpoint", "VAE", "Mask mode", "Mask blur", "Inpaint area",
+    "Masked area padding", "Masked content",
 )  # fmt: skip
 """Readers that do not know quotes want these before any quoted value; whatever else there is follows."""
 LAST = ("Version",)
+IMAGE_CFG = "Image CFG scale"
 ALWAYS = frozenset(
-    {"Steps", "Sampler", "Schedule type", "CFG scale", "Seed", "Variation seed", "Variation seed strength",
-     "Denoising strength", "Hires upscale", "Hires upscaler", "Mask blur", "Masked area padding"}
+    {"Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Variation seed",
+     "Variation seed strength", "Denoising strength", "Hires upscale", "Hires upscaler", "Mask blur",
+     "Masked area padding"}
 )  # fmt: skip
 """Written even when they are the default; other fields are left out then."""
 MAX_TEXT = 1_000_000
@@ -85,6 +87,8 @@ def infotext_for(
     """
     size = f"{request.width}x{request.height}"
     fields = request_labels(request.model_copy(update={"seed": seed, "subseed": subseed}))
+    if model.extra != "edit":
+        fields.pop(IMAGE_CFG, None)
     fields |= {"Size": size, "Model": model.name.rsplit("/", 1)[-1], "Model hash": model.short_hash, "RNG": "CPU"}
     fields |= control_labels(request.control)
     fields |= {"Version": f"atelier {webui.__version__}", **(extras or {})}

@@ -1,7 +1,7 @@
-"""What a U-Net reads beside the latent: of an inpainting model, the mask and what stands around it.
+"""What a U-Net reads beside the latent: a mask and what stands around it, or a picture to edit.
 
-Rombach et al. 2022 (arXiv:2112.10752), section 4.5. The order of channels is that of the published models: latent,
-mask, latent of the masked picture.
+Inpainting models: Rombach et al. 2022 (arXiv:2112.10752), section 4.5. The order of channels is that of the published
+ones: latent, mask, latent of the masked picture. Edit models: Brooks et al. 2022 (arXiv:2211.09800).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from webui.diffusion.denoiser import Cond
 from webui.pipeline.tensors import image_to_tensor, mask_to_tensor
 from webui.pipeline.texts import PassTexts
 from webui.pipeline.work import EncodeImage, ModelFacts, Texts, Work
+from webui.schema.resolve import picture_needed
 
 GREY = 0.0
 """What stands under a mask, in -1..1."""
@@ -43,11 +44,17 @@ def with_concat(
     """The texts of a pass with what the model reads beside the latent; as they are, of one that reads nothing.
 
     size: (width, height) drawn, in pixels. beside: None where there is no picture to start from.
+
+    Raises:
+        BadRequest: an edit model has nothing to edit.
     """
-    if model.config.extra != "inpaint":
-        return texts
-    concat = yield from inpaint_concat(model, size, beside)
-    return replace(texts, texts=tuple(_each(one, concat) for one in texts.texts))
+    if model.config.extra == "inpaint":
+        concat = yield from inpaint_concat(model, size, beside)
+        return replace(texts, texts=tuple(_each(one, concat) for one in texts.texts))
+    if model.config.extra == "edit":
+        concat = yield from edit_concat(model, size, beside)
+        return replace(texts, texts=tuple(_with_bare(_each(one, concat)) for one in texts.texts))
+    return texts
 
 
 def inpaint_concat(model: ModelFacts, size: tuple[int, int], beside: Beside | None) -> Generator[Work, Any, Tensor]:
@@ -66,6 +73,14 @@ def inpaint_concat(model: ModelFacts, size: tuple[int, int], beside: Beside | No
     return torch.cat([repaint.to(latent), latent])
 
 
+def edit_concat(model: ModelFacts, size: tuple[int, int], beside: Beside | None) -> Generator[Work, Any, Tensor]:
+    """(c h w): the picture to edit in the autoencoder's own space, as these models were trained: not scaled."""
+    if beside is None:
+        raise picture_needed("This model")
+    latent = yield from mean_latent(image_to_tensor(beside.image), model.latent_shape(*size))
+    return latent / model.config.vae.scale_factor + model.config.vae.shift
+
+
 def mean_latent(image: Tensor, shape: tuple[int, int, int]) -> Generator[Work, Any, Tensor]:
     """image (3 8h 8w) in -1..1 -> the mean of its posterior as a latent (c h w), the same for every seed."""
     latent: Tensor = yield EncodeImage(image, torch.zeros(shape))
@@ -79,3 +94,9 @@ def _each(texts: Texts, concat: Tensor) -> Texts:
     return replace(
         texts, conds=tuple((beside(cond), weight) for cond, weight in texts.conds), uncond=beside(texts.uncond)
     )
+
+
+def _with_bare(texts: Texts) -> Texts:
+    """With the row that is shown neither prompt nor picture, which is zeros to it."""
+    assert texts.uncond.concat is not None
+    return replace(texts, bare=replace(texts.uncond, concat=torch.zeros_like(texts.uncond.concat)))

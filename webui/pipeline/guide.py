@@ -45,4 +45,6 @@ def exchanged(opened: Guidance, changed: Guidance, now: Guidance) -> Guidance:
     """`changed`, which extensions made of `opened`, with the conds of `now` in the place of those of `opened`."""
     places = {id(cond): cond_now for (cond, _), (cond_now, _) in zip(opened.conds, now.conds, strict=True)}
     conds = tuple((places.get(id(cond), cond), weight) for cond, weight in changed.conds)
-    return replace(changed, conds=conds, uncond=now.uncond if changed.uncond is opened.uncond else changed.uncond)
+    if changed.uncond is opened.uncond:
+        return replace(changed, conds=conds, uncond=now.uncond, bare=changed.bare and now.bare)
+    return replace(changed, conds=conds)

@@ -20,7 +20,7 @@ from webui.pipeline.guide import Guide
 from webui.pipeline.texts import PassTexts
 from webui.pipeline.work import Denoise, EndSampling, ModelFacts, NothingYet, OpenPass, StopSampling, Texts, Work
 from webui.schema.names import resolve_schedule
-from webui.schema.requests import Request, Txt2Img
+from webui.schema.requests import Img2Img, Request, Txt2Img
 
 NO_EVAL = Eval(torch.zeros(0), 0.0, 0)
 
@@ -181,6 +181,8 @@ def guidance_of(request: Request, info: SamplerInfo, texts: Texts) -> Guidance:
         cfg_scale=request.cfg_scale * info.cfg_multiplier,
         rescale=request.cfg_rescale,
         keep_uncond=info.needs_uncond,
+        bare=texts.bare,
+        image_scale=request.image_cfg_scale if isinstance(request, Img2Img) else 1.0,
     )
 
 

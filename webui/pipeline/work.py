@@ -54,11 +54,12 @@ class ModelFacts:
 @dataclass(frozen=True)
 class Texts:
     """The encoded prompts of one picture at one step. conds: those that act at once, with their weights; acted: the
-    files that have a part in them, and in the pass that they are for."""
+    files that have a part in them, and in the pass that they are for; bare: see `Guidance`."""
 
     conds: tuple[tuple[Cond, float], ...]
     uncond: Cond
     acted: tuple[ActedFile, ...] = ()
+    bare: Cond | None = None
 
 
 @dataclass(frozen=True)

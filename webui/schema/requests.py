@@ -236,6 +236,10 @@ class Img2Img(Generation):
         0.75, title="Denoising strength", help="0 keeps the picture, 1 draws it anew.", group="image",
         infotext="Denoising strength", step=0.01, ge=0, le=1,
     )  # fmt: skip
+    image_cfg_scale: float = parameter(
+        1.5, title="Image CFG scale", help="How strongly an edit model keeps to the picture; 1 = off, a row less.",
+        group="guidance", infotext="Image CFG scale", step=0.05, ge=0, le=10,
+    )  # fmt: skip
     resize_mode: str = parameter(
         "Just resize", title="Resize mode", help="When the picture has another shape than the size asked for.",
         group="image", choices=RESIZE_MODES, infotext="Resize mode",

@@ -52,6 +52,14 @@ def same_latents_needed(request: Txt2Img) -> BadRequest:
     )
 
 
+def picture_needed(model: str) -> BadRequest:
+    """Why a model that edits pictures cannot draw from words alone."""
+    return BadRequest(
+        f"{model} edits pictures (InstructPix2Pix): it has to be given one, and cannot draw from words alone.",
+        "Use it in the Img2Img or the Inpaint tab, or choose another checkpoint.",
+    )
+
+
 def default_model(models: Sequence[ModelInfo], wanted: str = "") -> str:
     """The name of the model that a request without one means.
 

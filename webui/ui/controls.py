@@ -16,7 +16,7 @@ from webui.schema.requests import AUTOMATIC_VAE, OWN_VAE
 
 # A slider of 1000 steps on 300 pixels cannot be aimed: these end earlier. Larger values come from a PNG or REST,
 # and the slider then grows to the declared bound.
-COMFORTABLE_TOP: dict[str, float] = {"steps": 100, "hr_steps": 100, "s_churn": 20, "s_tmin": 20}
+COMFORTABLE_TOP: dict[str, float] = {"steps": 100, "hr_steps": 100, "s_churn": 20, "s_tmin": 20, "image_cfg_scale": 3}
 FIRST: dict[Offers, tuple[tuple[str, str], ...]] = {
     "models": (("Same as the first", ""),),
     "vaes": ((AUTOMATIC_VAE, AUTOMATIC_VAE), (OWN_VAE, OWN_VAE)),

@@ -32,6 +32,7 @@ atelier.models = (() => {
 
   function draw(model) {
     const part = (name) => atelier.find(`#a-hint .a-${name}`);
+    document.body.dataset.extra = model.extra ?? "none"; // what only some models have controls for
     part("hint-text").textContent = model.hint || "";
     part("hint-problem").textContent = model.error || "";
     part("examples").replaceChildren(...model.examples.map((prompt) => example(prompt, model.settings)));
