@@ -161,8 +161,8 @@ class ControlAdapter(ABC):
         """The network of a file on `device`, in `base.dtype`. weights: read from the file when they are asked for."""
 
     def prepare(self, hint: Hint) -> Any:
-        """What is worked out once and handed to each `residuals`. The pictures of a batch share it: nobody may write
-        into it."""
+        """What is worked out once for the pictures of a batch. Each `residuals` gets a copy of it down to its tensors,
+        through dataclasses, dicts, lists and tuples; what is of other classes is shared: do not write into that."""
         return hint
 
     @abstractmethod

@@ -12,6 +12,7 @@ import numpy as np
 from PIL.Image import Image
 
 from webui.control.adapters import Map
+from webui.control.copies import copied
 from webui.control.geometry import PAD, Pixels, at_resolution, padded_to, pixel_perfect, resize, shorter_side
 from webui.images.read import opaque
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
@@ -63,7 +64,10 @@ class Made:
 
 
 class MapCache:
-    """Maps by all that they follow from. Kept from job to job: `limit` of them, and those of the last job's units."""
+    """Maps by all that they follow from. Kept from job to job: `limit` of them, and those of the last job's units.
+
+    What is kept is nobody else's: a copy goes in, and a copy comes out.
+    """
 
     def __init__(self, limit: int = KEPT_MAPS) -> None:
         self._made: OrderedDict[str, Made] = OrderedDict()
@@ -80,10 +84,10 @@ class MapCache:
         if made is None or made.seed not in (None, seed):
             return None
         self._made.move_to_end(key)
-        return made.map
+        return copied(made.map)
 
     def put(self, key: str, made: Made) -> None:
-        self._made[key] = made
+        self._made[key] = copied(made)
         self._made.move_to_end(key)
         while len(self._made) > self._limit + self._units:
             self._made.popitem(last=False)
@@ -98,7 +102,7 @@ def make_map(
         AtelierError: what the preprocessor says.
     """
     if unit.preprocessor == NO_PREPROCESSOR:
-        return Map(source.image)
+        return Map(source.image.copy())
     resolution = resolution_of(unit, source.image, size) if preprocessors.at_resolution(unit.preprocessor) else 0
     key = _key(unit, source, resolution, preprocessors.version(unit.preprocessor))
     found = cache.get(key, seed)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor
 from webui.control.adapters import Hint, Match, Network, Residuals, UnetRows
 from webui.control.areas import attention_size, fit_mask
 from webui.control.contribution import Contribution, added
+from webui.control.copies import copied
 from webui.control.effect import Effect, Ratios
 from webui.control.policy import acting_rows, factors, in_window
 from webui.nn.config import UNetConfig
@@ -40,8 +42,8 @@ class Fitted:
 
     @cached_property
     def prepared(self) -> Any:
-        """What the adapter makes of the hint, once."""
-        return self.adapter.prepare(self.hint)
+        """What the adapter makes of the hint, once. The hint itself is for all: the adapter gets a copy."""
+        return self.adapter.prepare(copied(self.hint))
 
 
 class Unit:
@@ -62,6 +64,13 @@ class Unit:
         """What the user calls it."""
         return label_of(self.settings)
 
+    def lent(self) -> Unit:
+        """The unit as an extension sees it: it may write into what it reads there."""
+        seen = copy.copy(self)
+        seen.hint, seen.region = copied(self.hint), copied(self.region)
+        seen.fitted = replace(self.fitted, hint=seen.hint, region=seen.region)
+        return seen
+
     def active(self, step: int, steps: int) -> bool:
         """Whether it acts in solver step `step` (from 0) of `steps`."""
         strength = max(map(abs, self.settings.layer_weights), default=self.settings.weight)
@@ -72,9 +81,9 @@ class Unit:
         return acting_rows(self.settings, call.is_cond, self.match.pooled)
 
     def ask(self, call: UnetRows) -> Residuals:
-        """The network's own answer for these rows."""
+        """The network's own answer for these rows. What was prepared is for all pictures: the adapter gets a copy."""
         with self._at_hand(call.x.device):
-            return self.fitted.adapter.residuals(call, self.fitted.prepared)
+            return self.fitted.adapter.residuals(call, copied(self.fitted.prepared))
 
     def residuals(self, call: UnetRows, answer: Residuals | None = None) -> Contribution:
         """Its weighted residuals for the rows of one call; rows in which it does not act have zeros.
@@ -190,6 +199,10 @@ class LoneUnit:
     def active(self, step: int, steps: int) -> bool:
         """Whether it acts in solver step `step` (from 0) of `steps`."""
         return self.settings.weight != 0 and in_window(self.settings, step, steps)
+
+    def lent(self) -> LoneUnit:
+        """The unit as an extension sees it: it may write into what it reads there; what it tells counts."""
+        return replace(self, hint=copied(self.hint), region=copied(self.region))
 
     def tell(self, step: int, added: Tensor, state: Tensor) -> None:
         """What the extension did for this unit in a step: it added `added` to `state`, two tensors of one shape.

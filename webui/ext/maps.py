@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +46,11 @@ class BadMap(AtelierError):
 
 
 def make_map(function: Callable[..., Any], image: Pixels, values: Mapping[str, Any], ctx: PreprocessContext) -> Map:
-    """Call a preprocessor. image: (h w 3) uint8, handed over as a copy. Raises BadMap, and what the function raises."""
+    """Call a preprocessor. image: (h w 3) uint8, handed over as a copy, as ctx.mask is.
+
+    Raises BadMap, and what the function raises.
+    """
+    ctx = replace(ctx, mask=None if ctx.mask is None else ctx.mask.copy())
     extra = {"ctx": ctx} if "ctx" in inspect.signature(function).parameters else {}
     answer = function(image.copy(), **values, **extra)
     found = answer if isinstance(answer, Map) else Map(answer)
