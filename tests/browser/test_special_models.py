@@ -1,0 +1,65 @@
+"""Models that read a picture or a mask, in the page, with the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from PIL import Image
+from playwright.sync_api import Browser, expect
+
+from tests.browser.conftest import Server
+from tests.browser.window import Window
+from tests.support import write_tiny_checkpoint
+from webui.nn.config import with_extra
+
+pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def special_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    root = tmp_path_factory.mktemp("special")
+    folder = root / "models" / "Stable-diffusion"
+    config = write_tiny_checkpoint(folder / "plain.safetensors")
+    write_tiny_checkpoint(folder / "edits.safetensors", config=with_extra(config, "edit"))
+    write_tiny_checkpoint(folder / "paints.safetensors", config=with_extra(config, "inpaint"))
+    server = Server(root, "webui")
+    server.start()
+    yield server
+    server.stop()
+
+
+def test_an_edit_model_brings_its_scale_and_draws_where_there_is_a_picture(
+    browser: Browser, special_server: Server
+) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=special_server.url)
+    context.set_default_timeout(60_000)
+    window = Window.open(context.new_page())
+    window.choose_model("plain")
+    window.tab("img2img")
+    scale = window.page.locator("#img2img-image_cfg_scale")
+    expect(scale).to_be_hidden()
+    window.choose_model("edits")
+    expect(scale).to_be_visible()
+
+    window.tab("txt2img")
+    window.generate()
+    expect(window.messages("txt2img")).to_contain_text("edits edits pictures")
+
+    window.tab("img2img")
+    picture = special_server.root / "picture.png"
+    Image.new("RGB", (64, 64), "teal").save(picture)
+    window.page.set_input_files("#img2img-image input[type=file]", picture)
+    window.page.wait_for_selector("#img2img-image img")
+    window.number("steps", 2, "img2img")
+    window.number("image_cfg_scale", 2.5, "img2img")
+    window.generate("img2img")
+    window.made(1)
+    expect(window.text).to_contain_text("Image CFG scale: 2.5")
+
+    window.choose_model("paints")
+    expect(scale).to_be_hidden()
+    window.generate("img2img")
+    window.made(2)
+    expect(window.text).not_to_contain_text("Image CFG scale")
+    context.close()
