@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from asyncio import CancelledError
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +54,39 @@ def test_a_failing_hook_is_named_with_error_file_and_line():
     assert calls.times("leaky")["before_unet"].calls == 1
 
 
-def test_an_exit_is_an_error_as_any_other():
-    with pytest.raises(ExtensionError, match="SystemExit: 3"):
-        Calls().run("one", "before_unet", HERE, fails(SystemExit(3)))
-
-
-@pytest.mark.parametrize("error", [Stop(), KeyboardInterrupt(), GeneratorExit()])
-def test_what_is_the_cores_own_goes_through(error: BaseException):
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, CancelledError, BaseException])
+def test_what_is_no_exception_is_an_error_as_any_other(kind: type[BaseException]):
     calls = Calls(passing=(Stop,))
-    with pytest.raises(type(error)) as caught:
+    with pytest.raises(ExtensionError, match=f'"one" failed in before_unet: {kind.__name__}: 3'):
+        calls.run("one", "before_unet", HERE, fails(kind(3)))
+    with pytest.raises(ExtensionError, match=kind.__name__), calls.running("one", "open_pass", HERE):
+        fails(kind(3))()
+    calls.run("one", "after_step", HERE, fails(kind(3)))
+    assert kind.__name__ in calls.take_notes()[-1]
+
+
+def test_what_is_the_cores_own_goes_through():
+    calls, error = Calls(passing=(Stop,)), Stop()
+    with pytest.raises(Stop) as caught:
         calls.run("one", "after_step", HERE, fails(error))
     assert caught.value is error
+    assert calls.last_fault("one") == ""
+
+
+def test_a_generator_that_waits_in_a_block_can_be_closed():
+    calls, ended = Calls(), []
+
+    def waiting() -> Iterator[None]:
+        with calls.running("one", "before_unet", HERE):
+            try:
+                yield
+            finally:
+                ended.append(True)
+
+    generator = waiting()
+    next(generator)
+    generator.close()
+    assert ended == [True]
     assert calls.last_fault("one") == ""
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from tests.ext.studio import PLAIN, Studio
-from webui.ext.hooks import HOOKS
+from webui.ext.hooks import HOOKS, Hook
 from webui.schema.control import ControlUnit
 from webui.schema.events import Done, Event, Failed
 from webui.schema.images import ImageRef
@@ -54,6 +54,40 @@ def test_an_extension_that_raises_in_a_hook_fails_the_job_by_name_or_is_only_not
         said = [studio.failure()]
     assert any('"broken"' in text and name in text and "no luck" in text and "main.py:2" in text for text in said)
     survives(studio, "broken", plain)
+
+
+@pytest.mark.parametrize("error", ["KeyboardInterrupt", "GeneratorExit", "SystemExit", "BaseException"])
+@pytest.mark.parametrize("hook", CALLED, ids=lambda hook: hook.name)
+def test_no_error_of_an_extension_ends_the_engine(studio: Studio, hook: Hook, error: str) -> None:
+    plain = studio.draw(steps=1)
+    extra = "\n    yield" if hook.name == "open_pass" else ""
+    studio.add("wild", f"def {hook.signature}:\n    raise {error}('no luck'){extra}", hook.name)
+    told = f'"wild" failed in {hook.name}: {error}'
+    said = [studio.failure(steps=1)] if not hook.observer else studio.draw(steps=1) and studio.notes
+    assert any(told in text for text in said)
+    studio.off("wild")
+    assert studio.draw(steps=1) == plain
+
+
+@pytest.mark.parametrize(
+    ("code", "hook", "where"),
+    [
+        ("raise KeyboardInterrupt('no luck')\ndef on_image(img): pass", "on_image", "cannot be loaded"),
+        ("def open_pass(p):\n    yield\n    raise KeyboardInterrupt('no luck')", "open_pass", "open_pass"),
+        ("def open_pass(p):\n    p.defer(raises)\n    yield", "open_pass", "open_pass"),
+        ("def open_pass(p):\n    p.add_control(raises)\n    yield", "open_pass", "add_control"),
+        ("def open_pass(p):\n    p.tap_block('input_blocks.0.0', raises)\n    yield", "open_pass", "tap_block"),
+    ],
+)
+def test_no_error_outside_of_hooks_ends_the_engine(studio: Studio, code: str, hook: str, where: str) -> None:
+    plain = studio.draw(steps=1)
+    studio.add("wild", f"def raises(*given):\n    raise KeyboardInterrupt('no luck')\n\n{code}", hook)
+    said = studio.failure(steps=1)
+    assert '"wild"' in said
+    assert where in said
+    assert "KeyboardInterrupt: no luck" in said
+    studio.off("wild")
+    assert studio.draw(steps=1) == plain
 
 
 def test_an_extension_that_raises_when_the_model_changes_or_when_it_ends_is_only_noted(studio: Studio) -> None:

@@ -52,7 +52,8 @@ class Calls:
 
     @contextlib.contextmanager
     def running(self, owner: str, what: str, folder: Path) -> Iterator[bool]:
-        """As `run`, for a block of code; it is given whether the function may be called at all."""
+        """As `run`, for a block of code; it is given whether the function may be called at all. The closing of a
+        generator that waits in the block goes through."""
         key = (owner, what)
         if self.is_off(owner, what):
             yield False
@@ -62,7 +63,9 @@ class Calls:
             yield True
         except self._passing:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # KeyboardInterrupt too: of the code's own, it must not end the engine
+            if is_closing(error):
+                raise
             self._fault(key, error, folder)
         else:
             self._in_a_row.pop(key, None)
@@ -122,6 +125,13 @@ class Calls:
         self._last.pop(owner, None)
         for key in [key for key in self._in_a_row if key[0] == owner]:
             del self._in_a_row[key]
+
+
+def is_closing(error: BaseException) -> bool:
+    """Whether a generator was closed while it waited within a block, rather than called code having raised."""
+    place = error.__traceback__  # the block's manager, then the frame of the block, then what that called
+    below = place.tb_next if place is not None else None
+    return isinstance(error, GeneratorExit) and (below is None or below.tb_next is None)
 
 
 def is_observer(what: str) -> bool:

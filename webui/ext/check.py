@@ -85,7 +85,7 @@ def _code(manifest: Manifest, folder: Path) -> Iterator[str]:
         for route in manifest.routes:
             if not callable(thing(route.entry)):
                 yield f'route "{route.name}": {route.entry} is no function.'
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # SystemExit and KeyboardInterrupt too
         yield f"It cannot be imported: {describe(error, folder)}."
     finally:
         loader.close()

@@ -128,6 +128,6 @@ class Host(Lives):
         active = self.activate(id)
         try:
             return getattr(self._loader.module(active.module, module), name)
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too
             reason = f"cannot give {entry}: {describe(error, self.found(id).folder)}"
             raise ExtensionError(f'Extension "{id}" {reason}.', CURE) from error

@@ -131,7 +131,7 @@ class Lives:
             module = self._loader.load(id, folder, manifest.entry)
         except self._passing:
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:  # SystemExit and KeyboardInterrupt too
             entry.broken = f"cannot be loaded: {describe(error, folder)}"
             return
         entry.active = Active(id, manifest, module, self._app(id, entry), code_digest(folder))
