@@ -13,6 +13,7 @@ atelier.extensions = (() => {
 
   async function open() {
     const list = await atelier.appears("#a-extensions");
+    wireInstall();
     try {
       show(list, await look());
     } catch (problem) {
@@ -200,5 +201,5 @@ atelier.extensions = (() => {
     }
   }
 
-  return { open: () => open().then(wireInstall), start, wanted };
+  return { open, start, wanted };
 })();

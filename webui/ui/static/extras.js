@@ -2,20 +2,33 @@
 atelier.extras = (() => {
   const KEY = (tab) => `atelier/ext/${tab}`;
   const ABSENT = (tab) => `atelier/absent-ext/${tab}`;
+  const SWITCHES = (tab) => `atelier/ext-switches/${tab}`;
   const values = {}; // tab -> extension -> field -> value
   const kept = {}; // the same, as a picture brought it, of extensions that have no accordion in the tab
+  const switches = {}; // tab -> accordion -> whether it takes part, where the user or a picture said so
   let declared = []; // accordions: {ext, label, tabs, fields}
+  const SWITCH = { id: "takes-part", label: "Enable", type: "bool", help: "On as soon as a value is changed. On by hand: it takes part with all values at their defaults, too" };
   const views = {}; // tab -> the element that holds them
 
-  /** What Generate sends: extensions of which something is not at its default, each with all its fields. */
+  /** What Generate sends: the accordions that take part, each with all its fields. */
   function collect(tab) {
     const sent = {};
-    for (const { ext, fields } of here(tab)) {
-      const now = Object.fromEntries(fields.map((field) => [field.id, values[tab]?.[ext]?.[field.id] ?? field.default]));
-      if (fields.some((field) => now[field.id] !== field.default)) sent[ext] = { ...sent[ext], ...now };
-    }
+    for (const item of here(tab)) if (takesPart(tab, item)) sent[item.ext] = { ...sent[item.ext], ...now(tab, item) };
     return sent;
   }
+
+  const now = (tab, { ext, fields }) => Object.fromEntries(fields.map((field) => [field.id, values[tab]?.[ext]?.[field.id] ?? field.default]));
+
+  /** What its switch says; where nobody has touched that, whether something is not at its default. */
+  function takesPart(tab, item) {
+    const given = now(tab, item);
+    const changed = item.fields.some((field) => given[field.id] !== field.default);
+    return hasSwitch(item) ? (switches[tab]?.[name(item)] ?? changed) : changed;
+  }
+
+  /** A field `enabled` is an extension's own switch. */
+  const hasSwitch = ({ fields }) => !fields.some((field) => field.id === "enabled");
+  const name = ({ ext, label }) => `${ext}/${label}`;
 
   /** What goes on into the texts of new pictures, without effect on them. */
   const absent = (tab) => kept[tab] ?? {};
@@ -24,7 +37,7 @@ atelier.extras = (() => {
 
   /** Values from elsewhere; what is not named goes back to its default. */
   function fill(tab, sent) {
-    [values[tab], kept[tab]] = [{}, { ...sent }];
+    [values[tab], kept[tab], switches[tab]] = [{}, { ...sent }, {}];
     adopt(tab);
     keep(tab);
     draw(tab);
@@ -32,8 +45,9 @@ atelier.extras = (() => {
 
   /** What is kept for extensions that have an accordion here goes into it. Returns whether there was such. */
   function adopt(tab) {
-    const own = here(tab).filter(({ ext }) => ext in absent(tab)).map(({ ext }) => ext);
-    for (const ext of new Set(own)) {
+    const own = here(tab).filter(({ ext }) => ext in absent(tab));
+    for (const item of own) switches[tab] = { ...switches[tab], [name(item)]: true };
+    for (const ext of new Set(own.map((item) => item.ext))) {
       values[tab] = { ...values[tab], [ext]: kept[tab][ext] };
       delete kept[tab][ext];
     }
@@ -44,18 +58,30 @@ atelier.extras = (() => {
     for (const store of [atelier.session, atelier.local]) {
       store.set(KEY(tab), values[tab]);
       store.set(ABSENT(tab), kept[tab]);
+      store.set(SWITCHES(tab), switches[tab]);
     }
   }
 
   function draw(tab) {
-    const folds = here(tab).map(({ ext, label, fields }) => {
+    const folds = here(tab).map((item) => {
+      const { ext, label, fields } = item;
       const given = values[tab]?.[ext] ?? {};
       const control = (field) => (field.type === "image" ? picture : atelier.knobs.knob)(field, given[field.id], (value) => change(field, value), tab);
       const knobs = fields.map(control);
       const { details, body, mark } = atelier.knobs.fold(label, false);
       details.dataset.ext = ext;
-      body.append(atelier.el("div", { class: "a-knobs a-own-params" }, ...knobs));
-      const told = () => mark(ext in collect(tab) ? "on" : "");
+      const toggle = atelier.knobs.knob(SWITCH, false, (on) => flip(on));
+      body.append(atelier.el("div", { class: "a-knobs a-own-params" }, hasSwitch(item) ? toggle : null, ...knobs));
+      const told = () => {
+        const on = takesPart(tab, item);
+        toggle.querySelector("input").checked = on;
+        mark(on ? "on" : "");
+      };
+      const flip = (on) => {
+        switches[tab] = { ...switches[tab], [name(item)]: on };
+        keep(tab);
+        told();
+      };
       const change = (field, value) => {
         values[tab] = { ...values[tab], [ext]: { ...values[tab]?.[ext], [field.id]: value } };
         keep(tab);
@@ -124,7 +150,7 @@ atelier.extras = (() => {
   function start(tabs) {
     for (const tab of tabs) {
       const stored = (key) => atelier.session.get(key) ?? atelier.local.get(key) ?? {};
-      [values[tab], kept[tab]] = [stored(KEY(tab)), stored(ABSENT(tab))];
+      [values[tab], kept[tab], switches[tab]] = [KEY, ABSENT, SWITCHES].map((key) => stored(key(tab)));
       draw(tab);
       attach(tab);
     }
