@@ -52,8 +52,7 @@ def load(folder: Path) -> Any:
 def prepared(image: np.ndarray, side: int = SIDE) -> np.ndarray:
     """As CLIP's own processor does: shorter side to `side`, the middle square, normalised: (h w 3) -> (3 side side)."""
     picture = Image.fromarray(image)
-    scale = side / min(picture.size)
-    size = tuple(max(side, int(length * scale)) for length in picture.size)
+    size = tuple(side * length // min(picture.size) for length in picture.size)
     picture = picture.resize(size, Image.Resampling.BICUBIC)
     left, top = (picture.width - side) // 2, (picture.height - side) // 2
     square = np.asarray(picture.crop((left, top, left + side, top + side)), np.float32) / 255
