@@ -25,7 +25,7 @@ FLOORS = (
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # What the web process may use of the engine.
-ENGINE_WITHOUT_TORCH = {"interface", "client", "questions", "spawn", "wire", "watchdog"}
+ENGINE_WITHOUT_TORCH = {"handed", "interface", "client", "questions", "spawn", "wire", "watchdog"}
 # What the web process may use of extensions: their code never runs there.
 EXT_WITHOUT_TORCH = {
     "bundled", "check", "command", "discover", "file_lock", "hooks", "install", "manifest", "needs", "order", "params",

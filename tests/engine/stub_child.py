@@ -33,8 +33,12 @@ def main() -> None:
 
 
 def answer(wire: Wire, id: str, body: dict[str, object], frames: tuple[bytes, ...]) -> None:
+    wire.send({"type": "asking", "id": id})
     if body.get("wish") == "exit":
         os._exit(7)
+    if body.get("wish") == "hang":
+        wire.send({"type": "call", "kind": f"preprocess {body['unit']}", "seconds": None})
+        time.sleep(600)
     if body.get("wish") == "fail":
         error = {"code": "bad_request", "message": "no such preprocessor", "cure": ""}
         wire.send({"type": "answer", "id": id, "answer": {"error": error}})
@@ -60,14 +64,40 @@ def serve(wire: Wire, job_id: str, wish: str, frames: tuple[bytes, ...]) -> None
         interrupted = message is not None and message.body["mode"] == "interrupt"
         event(wire, {"type": "done", "job_id": job_id, "interrupted": interrupted})
         return
+    if wish == "long":
+        note(wire, job_id, "it is long")
+        picture(wire, job_id, 0, frames)
+        if not answer_on(wire):
+            event(wire, {"type": "done", "job_id": job_id, "interrupted": True})
+            return
+        picture(wire, job_id, 1, frames)
+        event(wire, {"type": "done", "job_id": job_id})
+        return
     if wish == "leak":
         wire.send({"type": "restart", "reason": "torch.cat was replaced"})
         event(wire, {"type": "done", "job_id": job_id})
         time.sleep(0.2)
         os._exit(0)
-    image = {"type": "image", "job_id": job_id, "index": 0, "seed": len(frames), "subseed": 0, "width": 8, "height": 8}
-    event(wire, {**image, "prompt": wish, "negative_prompt": ""}, RED)
+    picture(wire, job_id, 0, frames)
     event(wire, {"type": "done", "job_id": job_id})
+
+
+def answer_on(wire: Wire) -> bool:
+    """Answer questions until one asks for the end (True) or the job is cancelled (False)."""
+    while (message := wire.receive()) is not None and message.body["type"] == "ask":
+        answer(wire, message.body["id"], message.body["body"], message.frames)
+        if message.body["body"].get("wish") == "end":
+            return True
+    return False
+
+
+def note(wire: Wire, job_id: str, text: str) -> None:
+    event(wire, {"type": "note", "job_id": job_id, "message": text})
+
+
+def picture(wire: Wire, job_id: str, index: int, frames: tuple[bytes, ...]) -> None:
+    image = {"type": "image", "job_id": job_id, "index": index, "seed": len(frames), "subseed": 0}
+    event(wire, {**image, "width": 8, "height": 8, "prompt": "red", "negative_prompt": ""}, RED)
 
 
 def event(wire: Wire, body: dict[str, object], *frames: bytes) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pytest
 
 from tests.engine.stub_child import RED
 from webui.engine.client import EngineProcess
+from webui.engine.interface import Answered
 from webui.engine.spawn import EngineOptions
 from webui.engine.watchdog import Patience
 from webui.schema.errors import AtelierError, BadRequest, EngineDied
-from webui.schema.events import Done, Event, Failed, ImageReady
+from webui.schema.events import Done, Event, Failed, ImageReady, Note, Stage, Started
 from webui.schema.requests import Txt2Img
 
 
@@ -155,6 +157,99 @@ def test_a_question_that_ends_the_engine_raises_so_and_the_next_is_answered(harn
     with pytest.raises(EngineDied):
         harness.engine.ask("route", {"wish": "exit"}, {}).result(20)
     assert harness.engine.ask("report", {}, {}).result(20)[0].error is None
+
+
+class Long:
+    """A job that has made one of its two pictures."""
+
+    def __init__(self, patience: Patience | None = None) -> None:
+        self.harness = Harness(patience=patience)
+        self.engine = self.harness.engine
+        self.engine.submit("a", Txt2Img(prompt="long"), {})
+        self.seen: list[tuple[Event, bytes | None]] = []
+        self.until(ImageReady)
+
+    def until(self, kind: type[Event]) -> None:
+        while not self.seen or not isinstance(self.seen[-1][0], kind):
+            self.seen.append(self.harness.events.get(timeout=20))
+
+    def until_begun_anew(self) -> None:
+        self.until(Stage)
+        self.until(Started)
+
+    def ask(self, preprocessor: str, **body: str) -> Future[Answered]:
+        return self.engine.ask("preprocess", {"unit": {"preprocessor": preprocessor}, **body}, {})
+
+    def finish(self) -> Event:
+        """Let it make its second picture; its last event."""
+        self.until_begun_anew()
+        self.ask("plain", wish="end").result(20)
+        self.seen += self.harness.until_end()
+        return self.seen[-1][0]
+
+    @property
+    def notes(self) -> list[str]:
+        return [event.message for event, _ in self.seen if isinstance(event, Note)]
+
+    @property
+    def pictures(self) -> list[int]:
+        return [event.index for event, _ in self.seen if isinstance(event, ImageReady)]
+
+
+@pytest.fixture
+def long() -> Iterator[Long]:
+    one = Long(Patience(floor=0.3, factor=20, first=0.3, asked=0.3))
+    yield one
+    one.engine.stop()
+
+
+@pytest.mark.parametrize(("wish", "why"), [("exit", "exit code 7"), ("hang", "has not returned from preprocess")])
+def test_a_question_that_ends_the_engine_fails_alone_and_the_job_of_somebody_else_is_begun_anew(
+    long: Long, wish: str, why: str
+) -> None:
+    with pytest.raises(EngineDied, match=f"in the middle of preprocess deadly: .*{why}"):
+        long.ask("deadly", wish=wish).result(20)
+    assert isinstance(long.finish(), Done)
+    begun_anew = "The engine stopped in the middle of something else (preprocess deadly): this job was begun anew."
+    assert long.notes == ["it is long", begun_anew]
+    assert long.pictures == [0, 1]
+    assert long.engine.restarts == 1
+
+
+def test_what_ended_the_engine_is_not_asked_again_before_the_job_is_over(long: Long) -> None:
+    with pytest.raises(EngineDied):
+        long.ask("deadly", wish="exit").result(20)
+    later = long.ask("deadly")
+    assert isinstance(long.finish(), Done)
+    assert later.result(20)[0].error is None
+    assert long.engine.restarts == 1
+
+
+def test_a_job_is_begun_anew_once(long: Long) -> None:
+    for place, name in enumerate(("one", "two")):
+        with pytest.raises(EngineDied, match=f"preprocess {name}"):
+            long.ask(name, wish="exit").result(20)
+        if not place:
+            long.until_begun_anew()
+    long.seen += long.harness.until_end()
+    assert failure(long.seen)["code"] == "engine_died"
+    assert long.pictures == [0]
+
+
+def test_a_job_that_was_stopped_is_not_begun_anew(long: Long) -> None:
+    deadly = long.ask("deadly", wish="hang")
+    long.engine.cancel("a", "interrupt")
+    long.seen += long.harness.until_end()
+    assert long.seen[-1][0] == Done(job_id="a", interrupted=True)
+    with pytest.raises(EngineDied):
+        deadly.result(20)
+
+
+def test_questions_that_wait_behind_one_that_ends_the_engine_go_to_the_next(harness: Harness) -> None:
+    asked = [harness.engine.ask("route", {"ext": ext, "wish": wish}, {}) for ext, wish in (("a", "exit"), ("b", ""))]
+    with pytest.raises(EngineDied, match="in the middle of route a: exit code 7"):
+        asked[0].result(20)
+    assert asked[1].result(20)[0].body["ext"] == "b"
 
 
 def test_stopping_settles_every_question() -> None:

@@ -20,7 +20,7 @@ from webui.engine.spawn import EngineOptions
 from webui.engine.watchdog import Patience
 from webui.ext.state import ExtState
 from webui.schema.errors import EngineDied
-from webui.schema.events import Done, Event, Failed, ImageReady, Progress
+from webui.schema.events import Done, Event, Failed, ImageReady, Note, Progress
 from webui.schema.requests import Txt2Img
 
 START = 240
@@ -39,11 +39,13 @@ def job_done(job, error):
     with open(log, "a") as file: file.write(f"{{job.id}} {{type(error).__name__}}\\n")
 """
 MAPS = """
-import time
+import os, time
 
 def negative(image): return 255 - image
 
 def stuck(image): time.sleep(3600)
+
+def deadly(image): os._exit(3)
 """
 TABLES = """
 [[preprocessor]]
@@ -54,6 +56,11 @@ resolution = false
 [[preprocessor]]
 id = "stuck"
 entry = "main:stuck"
+resolution = false
+
+[[preprocessor]]
+id = "deadly"
+entry = "main:deadly"
 resolution = false
 """
 
@@ -86,6 +93,19 @@ class Process:
             event, blob = self.events.get(timeout=START)
             if isinstance(event, kinds):
                 return event, blob
+
+    def rest(self) -> tuple[list[tuple[int, bytes | None]], list[str]]:
+        """(index, pixels) of the pictures, and the notes, up to the end of a job that must end well."""
+        pictures, notes = [], []
+        while True:
+            event, blob = self.until(ImageReady, Note, Done, Failed)
+            if isinstance(event, ImageReady):
+                pictures.append((event.index, blob))
+            elif isinstance(event, Note):
+                notes.append(event.message)
+            else:
+                assert isinstance(event, Done), event
+                return pictures, notes
 
     def draw(self, job_id: str) -> bytes | None:
         self.submit(job_id)
@@ -146,6 +166,32 @@ def test_a_map_is_made_while_a_long_job_of_somebody_else_runs(process: Process) 
     assert process.engine._job is not None
     process.engine.cancel("long", "interrupt")
     assert process.until(Done, Failed)[0].interrupted
+
+
+TWO_PICTURES = {"n_iter": 2, "steps": 60}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(process: Process) -> list[tuple[int, bytes | None]]:
+    process.submit("undisturbed", **TWO_PICTURES)
+    return process.rest()[0]
+
+
+@pytest.mark.parametrize(("preprocessor", "why"), [("deadly", "exit code 3"), ("stuck", "has not returned")])
+def test_a_map_that_kills_or_hangs_the_engine_fails_alone_and_the_long_job_of_somebody_else_is_done(
+    process: Process, undisturbed: list[tuple[int, bytes | None]], preprocessor: str, why: str
+) -> None:
+    falls = process.engine.restarts
+    process.submit(f"beside {preprocessor}", **TWO_PICTURES)
+    first, pixels = process.until(ImageReady)
+    asked = process.engine.ask("preprocess", *question(preprocessor))
+    pictures, notes = process.rest()
+    with pytest.raises(EngineDied, match=f"in the middle of preprocess {preprocessor}: .*{why}"):
+        asked.result(0)
+    assert [(first.index, pixels), *pictures] == undisturbed
+    told = f"The engine stopped in the middle of something else (preprocess {preprocessor}): this job was begun anew."
+    assert notes == [told]
+    assert process.engine.restarts == falls + 1
 
 
 def test_a_question_that_hangs_is_ended_as_a_call_is(process: Process) -> None:

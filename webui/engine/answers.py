@@ -19,7 +19,7 @@ from webui.ext.api import Map
 from webui.ext.signatures import asks_for
 from webui.images.given import read_given
 from webui.images.mask import load_mask
-from webui.schema.asks import Answer, Preprocess, RouteCall, What
+from webui.schema.asks import Answer, Preprocess, RouteCall, What, name_of
 from webui.schema.control import NO_PREPROCESSOR
 from webui.schema.errors import AtelierError, BadRequest, ExtensionError
 from webui.schema.images import ImageRef
@@ -29,12 +29,14 @@ Reply = Callable[[Answer, tuple[bytes, ...]], None]
 
 @dataclass(frozen=True)
 class Ask:
-    """A question. body: as `webui.schema.asks` has it, images: sha256 -> PNG, reply: called once with the answer."""
+    """A question. body: as `webui.schema.asks` has it, images: sha256 -> PNG, reply: called once with the answer,
+    begin: called before code of an extension runs for it."""
 
     what: What
     body: Mapping[str, Any]
     images: Mapping[str, bytes]
     reply: Reply
+    begin: Callable[[], None] = lambda: None
 
     @property
     def runs_code(self) -> bool:
@@ -44,9 +46,7 @@ class Ask:
     @property
     def name(self) -> str:
         """What the supervisor's clock calls it."""
-        unit = self.body.get("unit")
-        about = unit.get("preprocessor", "") if isinstance(unit, dict) else self.body.get("ext", "")
-        return f"{self.what} {about}".strip()
+        return name_of(self.what, self.body)
 
     def picture(self, ref: ImageRef) -> Image.Image:
         """Raises as `read_given` does."""

@@ -117,8 +117,11 @@ class Worker:
             body = {"type": "answer", "id": message.body["id"], "answer": answer.model_dump(mode="json")}
             self._wire.send(body, frames)
 
+        def begin() -> None:
+            self._wire.send({"type": "asking", "id": message.body["id"]})
+
         images = dict(zip(message.body["images"], message.frames, strict=True))
-        self.engine.ask(Ask(message.body["what"], message.body["body"], images, reply))
+        self.engine.ask(Ask(message.body["what"], message.body["body"], images, reply, begin))
 
     def _answer(self, _message: Message) -> None:
         """The question may have been answered already, between two calls of a job."""

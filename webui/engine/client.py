@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
 
+from webui.engine.handed import HandedJob
 from webui.engine.interface import Answered, Mode, OnEvent
 from webui.engine.questions import Questions
 from webui.engine.spawn import EngineOptions, Spawned
@@ -17,34 +17,25 @@ from webui.engine.watchdog import Watchdog
 from webui.engine.wire import Message, Wire
 from webui.schema.asks import What
 from webui.schema.errors import AtelierError, EngineDied
-from webui.schema.events import Done, Event, Failed, Started, parse_event
+from webui.schema.events import Done, Event, Failed, Note, Stage, parse_event
 from webui.schema.requests import Request
 
 LONGEST_PAUSE = 30.0
-
-
-@dataclass
-class _Job:
-    """begun: the child that runs now has begun it."""
-
-    id: str
-    request: Request
-    images: Mapping[str, bytes]
-    begun: bool = False
 
 
 class EngineProcess:
     """One supervised child process. It is handed one job at a time; each gets exactly one Done or Failed event.
 
     on_event is called from a thread of the engine's own. A child that ends or hangs fails its job with the reason and
-    is started again; the next job waits for it.
+    is started again; the next job waits for it. Where it ended in the middle of a question, the question fails, and the
+    job is begun anew, once.
     """
 
     def __init__(self, options: EngineOptions, on_event: OnEvent) -> None:
         self._options = options
         self._on_event = on_event
         self._lock = threading.RLock()
-        self._job: _Job | None = None
+        self._job: HandedJob | None = None
         self._wire: Wire | None = None
         self._child: Spawned | None = None
         self._watchdog = Watchdog(options.patience)
@@ -88,10 +79,10 @@ class EngineProcess:
         with self._lock:
             if self._job is not None:
                 raise RuntimeError(f"job {self._job.id} still runs")
-            self._job = _Job(job_id, request, images)
+            self._job = HandedJob(job_id, request, images)
             unusable = self._unusable
             if self.ready:
-                self._send_job()
+                self._send(*self._job.message())
         if unusable is not None:
             self._end_job(Failed(job_id=job_id, error=unusable.to_json()))
 
@@ -100,6 +91,7 @@ class EngineProcess:
         with self._lock:
             if self._job is None or self._job.id != job_id:
                 return
+            self._job.stopped = self._job.stopped or mode == "interrupt"
             if self.ready:
                 self._send({"type": "cancel", "job_id": job_id, "mode": mode})
                 return
@@ -111,22 +103,24 @@ class EngineProcess:
         with self._lock:
             question = self._questions.add(what, body, images)
             unusable = self._unusable
-            if self.ready:
-                self._send(*question.message())
+            self._send_questions()
         if unusable is not None:
             self._questions.fail(unusable)
         return question.future
 
     def refresh_extensions(self, reload: Sequence[str] = ()) -> None:
         """Before the next job: read the extension folders and their state anew, and the code of these ids."""
+        if reload:
+            self._questions.reloaded()
         with self._lock:
             if self.ready:  # an engine that starts reads them anyway
                 self._send({"type": "extensions", "reload": list(reload)})
 
-    def _send_job(self) -> None:
-        assert self._job is not None
-        body = {**_job_body(self._job), "type": "job", "images": list(self._job.images)}
-        self._send(body, tuple(self._job.images.values()))
+    def _send_questions(self) -> None:
+        """Those that wait for a child that is ready; what ended one before waits until no job runs. Under the lock."""
+        if self.ready:
+            for question in self._questions.take(job_runs=self._job is not None):
+                self._send(*question.message())
 
     def _send(self, body: dict[str, Any], frames: tuple[bytes, ...] = ()) -> None:
         if self._wire is None:
@@ -166,6 +160,8 @@ class EngineProcess:
             self._watchdog.heard(body["kind"], body["seconds"])
         elif body["type"] == "event":
             self._pass_on(parse_event(body["event"]), message.frames[0] if message.frames else None)
+        elif body["type"] == "asking":
+            self._questions.begun(str(body["id"]))
         elif body["type"] == "answer":
             self._questions.answered(message)
         elif body["type"] == "ready":
@@ -182,10 +178,9 @@ class EngineProcess:
             died, self._died = self._died, None
             if died is not None:
                 self._send(died)
-            for question in self._questions.waiting():
-                self._send(*question.message())
+            self._send_questions()
             if self._job is not None:
-                self._send_job()
+                self._send(*self._job.message())
 
     def _child_ends(self, reason: str) -> None:
         """The child will end by itself once its job is done: what is handed over from now on waits for the next one."""
@@ -208,10 +203,10 @@ class EngineProcess:
         with self._lock:
             if self._job is None or event.job_id != self._job.id:
                 return
-            self._job.begun = self._job.begun or isinstance(event, Started)
+            new = self._job.is_new(event)
         if isinstance(event, (Done, Failed)):
             self._end_job(event)
-        else:
+        elif new:
             self._on_event(event, blob)
 
     def _end_job(self, event: Done | Failed) -> None:
@@ -220,6 +215,7 @@ class EngineProcess:
             if self._job is None or self._job.id != event.job_id:
                 return
             self._job = None
+            self._send_questions()
         self._on_event(event, None)
 
     def _child_gone(self, reason: str) -> bool:
@@ -229,22 +225,45 @@ class EngineProcess:
             planned, self._planned = self._planned, None
             self._hang_reason = None
             job = self._job
-            if planned is not None and (job is None or not job.begun):
-                return True
-            self.restarts += 1
-            self.message = f"The engine stopped ({reason}) and is being started again."
+            if planned is None or (job is not None and job.begun):
+                planned = None
+                self.restarts += 1
+                self.message = f"The engine stopped ({reason}) and is being started again."
+        asked = self._questions.child_gone(reason)
+        if planned is not None:
+            return True
+        if asked is None:
+            self._job_lost(job, reason, was_ready)
+        elif job is not None and job.begun:
+            self._job_hit(job, reason, asked)
+        return False
+
+    def _job_lost(self, job: HandedJob | None, reason: str, was_ready: bool) -> None:
+        """The child ended by itself, or in the middle of the job."""
         if job is not None and (was_ready or job.begun):
             error = EngineDied(
                 f"The engine stopped in the middle of this job: {reason}.", "It starts again by itself; try again."
             )
-            self._died = {**_job_body(job), "type": "died", "error": error.to_json()}
+            self._died = {**job.body, "type": "died", "error": error.to_json()}
             self._end_job(Failed(job_id=job.id, error=error.to_json()))
         elif job is not None and self.restarts >= 3:
             error = EngineDied(f"The engine does not start: {reason}.", "The lines before this one say why.")
             self._end_job(Failed(job_id=job.id, error=error.to_json()))
         if was_ready or self.restarts >= 3:
             self._questions.fail(EngineDied(f"The engine stopped: {reason}.", "It starts again by itself; try again."))
-        return False
+
+    def _job_hit(self, job: HandedJob, reason: str, asked: str) -> None:
+        """The child ended in the middle of a question that it answered while it drew this job."""
+        if job.stopped:
+            self._end_job(Done(job_id=job.id, interrupted=True))
+        elif job.again:
+            self._job_lost(job, reason, True)
+        else:
+            with self._lock:
+                job.begin_anew()
+            note = f"The engine stopped in the middle of something else ({asked}): this job was begun anew."
+            self._on_event(Note(job_id=job.id, message=note), None)
+            self._on_event(Stage(job_id=job.id, message=self.message), None)
 
     def _watch(self) -> None:
         while not self._stopping.wait(0.25):
@@ -256,7 +275,3 @@ class EngineProcess:
                     child = self._child
                 if child is not None:
                     child.kill()
-
-
-def _job_body(job: _Job) -> dict[str, Any]:
-    return {"job_id": job.id, "request": job.request.model_dump(mode="json")}

@@ -114,6 +114,7 @@ class Engine:
             except queue.Empty:
                 return suspects
             if ask.runs_code:
+                ask.begin()
                 guard.arm()
             self._timed(ask.name, lambda ask=ask: self._answers.answer(ask))  # type: ignore[misc]
             suspects += self._answers.owners(ask)

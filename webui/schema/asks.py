@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -10,6 +11,13 @@ from webui.schema.control import ControlUnit
 from webui.schema.images import ImageRef
 
 What = Literal["preprocess", "route", "report"]
+
+
+def name_of(what: What, body: Mapping[str, Any]) -> str:
+    """What a question is called where it hangs or fails: "preprocess canny", "route clip_rank"."""
+    unit = body.get("unit")
+    about = unit.get("preprocessor", "") if isinstance(unit, dict) else body.get("ext", "")
+    return f"{what} {about}".strip()
 
 
 class Preprocess(BaseModel):
