@@ -194,6 +194,12 @@ def test_ctrl_c_ends_with_its_own_exit_code(pipeline: GreyPipeline, monkeypatch:
     assert capsys.readouterr().err == "\nStopped.\n"
 
 
+def test_styles_are_given_by_their_names(pipeline: GreyPipeline, tmp_path: Path):
+    assert generate("--styles", "Ink", "Fine art", "--output", tmp_path) == 0
+    assert generate("--output", tmp_path) == 0
+    assert [request.styles for request in pipeline.requests] == [("Ink", "Fine art"), ()]
+
+
 def test_help_tells_labels_bounds_and_defaults(capsys: Any):
     for arguments in (["generate", "--help"], ["--help"], ["models", "--help"]):
         with pytest.raises(SystemExit) as caught:

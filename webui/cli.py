@@ -174,6 +174,8 @@ def _add_option(group: Any, name: str, kinds: dict[str, Parameter]) -> None:
     described = _describe(kinds).replace("%", "%%")
     if declaration.type is bool:
         group.add_argument(option(name), action=argparse.BooleanOptionalAction, default=None, help=described)
+    elif declaration.type is tuple:
+        group.add_argument(option(name), nargs="+", metavar="NAME", help=described)
     else:
         metavar = "TEXT" if declaration.type is str else "N"
         group.add_argument(option(name), type=declaration.type, metavar=metavar, help=described)
@@ -187,7 +189,7 @@ def _describe(kinds: dict[str, Parameter]) -> str:
         parts.append(f"One of: {', '.join(declaration.choices)}.")
     if declaration.minimum is not None and declaration.maximum is not None:
         parts.append(f"{declaration.minimum:g} to {declaration.maximum:g}.")
-    defaults = {kind: item.default for kind, item in kinds.items() if item.default not in (None, "", False)}
+    defaults = {kind: item.default for kind, item in kinds.items() if item.default not in (None, "", False, ())}
     if len(set(defaults.values())) == 1:
         parts.append(f"Default: {next(iter(defaults.values()))}.")
     elif defaults:

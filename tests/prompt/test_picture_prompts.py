@@ -9,8 +9,9 @@ import pytest
 
 from tests.support import write_tiny_checkpoint
 from webui.engine.api import Pipeline
-from webui.images.infotext import parse
-from webui.prompt.picture_prompts import PicturePrompts, Wildcards
+from webui.images.infotext import Form, parse, read_form
+from webui.images.pairs import write_pairs
+from webui.prompt.picture_prompts import PicturePrompts, Wildcards, written_form
 from webui.prompt.styles import Styles
 from webui.schema.errors import NotFound
 from webui.schema.requests import Txt2Img
@@ -111,3 +112,32 @@ def test_a_style_that_is_not_there_is_told_with_those_that_are(pipe: Pipeline) -
     with pytest.raises(NotFound, match="'Inc'") as caught:
         pipe.generate(Txt2Img(**{**SIZE, "styles": ("Inc",)}))
     assert "Ink, Ball, More" in caught.value.cure
+
+
+def form_of(text: str) -> Form:
+    return read_form(f"{text}, Steps: 2, Sampler: Euler, Seed: 5, RNG: CPU")
+
+
+def test_a_pictures_text_brings_its_styles_and_what_was_written_back(models_dir: Path) -> None:
+    request = Txt2Img(prompt="a\n__colour__ cat", styles=("Ink", "Ball"), seed=5)
+    prompts = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir))
+    made, written = prompts.request_of(0), write_pairs(prompts.templates)
+    form = form_of(f"{made.prompt}\nNegative prompt: {made.negative_prompt}\n{written}")
+    assert form.values["styles"] == ()
+    values = written_form(form, models_dir).values
+    assert {name: values[name] for name in ("prompt", "negative_prompt", "styles")} == {
+        "prompt": "a\n__colour__ cat", "negative_prompt": "", "styles": ("Ink", "Ball"),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("styles", ["Gone", "Ink", '"Ink, Gone"'])
+def test_styles_that_are_others_here_leave_the_prompts_as_they_were_made(models_dir: Path, styles: str) -> None:
+    form = form_of(f"ink on paper, a cat\nTemplate: a cat, Styles: {styles}")
+    read = written_form(form, models_dir)
+    assert read.values == form.values
+    assert "not here as they were: their words are in the prompts." in read.notes[0]
+
+
+def test_a_form_without_styles_is_left_as_it_is(models_dir: Path) -> None:
+    for form in (form_of("a red cat\nTemplate: a {red|green} cat"), read_form("a cat")):
+        assert written_form(form, models_dir) is form

@@ -93,7 +93,7 @@ def test_steering_that_no_picture_could_carry_in_its_text_is_refused(steering: s
 def test_every_field_but_pictures_is_declared_for_the_faces() -> None:
     for model in REQUESTS.values():
         declared = {one.name for one in parameters(model)}
-        assert set(model.model_fields) - declared == {"kind", "ext", "absent_ext", "control", "styles", *(
+        assert set(model.model_fields) - declared == {"kind", "ext", "absent_ext", "control", *(
             name for name, field in model.model_fields.items() if field.annotation is ImageRef
         )}  # fmt: skip
 

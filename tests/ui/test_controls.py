@@ -75,6 +75,15 @@ def test_a_number_that_may_be_left_open_is_an_empty_field() -> None:
     assert component.placeholder == "auto"
 
 
+def test_a_field_of_several_texts_is_a_list_to_choose_from(tab: Tab) -> None:
+    styles = tab.form.components["styles"]
+    assert isinstance(styles, gr.Dropdown)
+    assert (styles.multiselect, styles.value) == (True, [])
+    assert (styles, "styles") in tab.form.offering()
+    (told,) = (item for item in tab.form.describe() if item["name"] == "styles")
+    assert (told["type"], told["default"]) == ("tuple", ())
+
+
 def test_what_goes_into_a_script_element_cannot_end_it() -> None:
     text = to_script({"title": "</script><!-- & \u2028"})
     assert not set("<>&\u2028") & set(text)

@@ -11,6 +11,7 @@ import pytest
 
 from webui.runtime.runtime import Runtime
 from webui.ui.assets import SCRIPTS, STATIC, fragment, head
+from webui.ui.controls import EMPTY
 from webui.ui.page import build_page, mount_options
 
 
@@ -92,3 +93,22 @@ def test_the_page_has_every_field_of_every_form(page: gr.Blocks) -> None:
         "type",
         "top",
     } == set(forms["inpaint"][0])
+
+
+def test_the_lists_of_styles_have_what_the_server_has_and_are_seen_only_then(page: gr.Blocks, runtime: Runtime) -> None:
+    load = next(event for event in page.fns.values() if event.fn is not None and len(event.outputs) > 3)
+    at = [index for index, block in enumerate(load.outputs) if str(block.elem_id).endswith("-styles")]
+    assert len(at) == 3
+
+    def offered() -> list[tuple[list[str], bool]]:
+        updates = [load.fn()[index] for index in at]
+        return [([value for _, value in one.choices], EMPTY in one.elem_classes) for one in updates]
+
+    assert offered() == [([], True)] * 3
+    file = runtime.settings.models_dir / "styles.csv"
+    file.parent.mkdir(exist_ok=True)
+    file.write_text("name,prompt\nInk,ink\nFine,fine", encoding="utf-8")
+    assert offered() == [(["Ink", "Fine"], False)] * 3
+    file.write_text("name,prompt\nInk," + "x" * 200_000, encoding="utf-8")
+    assert offered() == [([], True)] * 3
+    file.unlink()

@@ -16,6 +16,7 @@ from starlette.datastructures import UploadFile
 from webui.api.identity import Owner, current_user
 from webui.images.infotext import Form, read_form, read_texts
 from webui.images.read import opaque, read_image
+from webui.prompt.picture_prompts import written_form
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadImage, ModelError, NotFound
 from webui.schema.images import reference
@@ -132,6 +133,7 @@ def _read_text(runtime: Runtime, data: bytes) -> dict[str, Any]:
     if not text:
         return {"infotext": "", "fields": {}, "notes": []}
     form = _sorted(runtime, read_form(text, chunk, runtime.steering.thresholds()))
+    form = written_form(form, runtime.settings.models_dir)
     model = {"model": form.model} if form.model else {}
     files, notes = _files(runtime, form)
     fields = {**form.values, **model, **files}

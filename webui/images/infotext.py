@@ -45,6 +45,7 @@ ALWAYS = frozenset(
      "Masked area padding"}
 )  # fmt: skip
 """Written even when they are the default; other fields are left out then."""
+WRITTEN = ("Template", "Negative Template", "Styles")
 MAX_TEXT = 1_000_000
 MAX_OWN_TEXT = 16_000_000
 """What is cut off is no JSON any more; a request holds at most `MAX_STEERING` of it."""
@@ -69,13 +70,14 @@ class Form:
 
     values: field -> value, each within its declared bounds; the fields of the last line that a writer leaves out at
     their default have that default. model: the name of the model, which nobody switches to unasked. notes: what
-    could not be taken over.
+    could not be taken over. written: what the prompts were made of, by its labels.
     """
 
     values: Mapping[str, Any]
     model: str = ""
     model_hash: str = ""
     notes: tuple[str, ...] = ()
+    written: Mapping[str, str] = field(default_factory=dict)
 
 
 def infotext_for(
@@ -164,7 +166,8 @@ def read_form(text: str, chunk: str = "", thresholds: Thresholds = MappingProxyT
     control = read_control(info.fields, chunk, thresholds)
     values |= {"control": control.units, "ext": control.ext, "absent_ext": control.absent_ext}
     model, model_hash = info.fields.get("Model", ""), info.fields.get("Model hash", "")
-    return Form(values, model, model_hash, (*reader.notes, *control.notes))
+    written = {label: info.fields[label] for label in WRITTEN if label in info.fields}
+    return Form(values, model, model_hash, (*reader.notes, *control.notes), written)
 
 
 def read_infotext(data: bytes) -> str:
@@ -238,6 +241,7 @@ class _Reader:
     def values(self) -> dict[str, Any]:
         values = {declared.name: value for declared in _DECLARED for value in self._declared(declared)}
         values |= self._sampler() | self._size() | self._hires(values)
+        values["styles"] = ()
         values["mask_invert"] = self._fields.get("Mask mode") == "Inpaint not masked"
         if self._fields.get("RNG", "GPU") != "CPU":
             self.notes.append("This picture's noise came from another generator: the same seed gives another picture.")

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from webui.prompt.styles import Styles, with_styles, write_names
+from webui.images.infotext import Form
+from webui.prompt.styles import Styles, read_names, with_styles, write_names
 from webui.prompt.wildcards import expand, has_choices, sure_names
-from webui.schema.errors import BadRequest, NotFound
-from webui.schema.requests import Request
+from webui.schema.errors import AtelierError, BadRequest, NotFound
+from webui.schema.requests import Request, parse_request
 
 LARGEST_FILE = 16_000_000
 PROMPTS = {"prompt": "Template", "negative_prompt": "Negative Template"}
@@ -110,6 +112,25 @@ def styled(request: Request, styles: Styles) -> Request:
     """The request with its styles laid over its prompts. Raises as `Styles.named`."""
     prompt, negative = with_styles(request.prompt, request.negative_prompt, styles.named(request.styles))
     return request.model_copy(update={"prompt": prompt, "negative_prompt": negative})
+
+
+def written_form(form: Form, models_dir: Path) -> Form:
+    """A picture's form with its styles, and its prompts as they were written, where these make the same prompts here;
+    otherwise as it is, with a note."""
+    names = read_names(form.written.get("Styles", ""))
+    if not names:
+        return form
+    written = {field: form.written.get(label, form.values[field]) for field, label in PROMPTS.items()}
+    seed = form.values.get("seed", 0)
+    try:
+        request = parse_request({"kind": "txt2img", **written, "styles": names, "seed": seed})
+        made = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir)).request_of(0)
+    except AtelierError:
+        made = None
+    if made is None or any(getattr(made, field).split() != form.values[field].split() for field in PROMPTS):
+        note = f"Its styles ({', '.join(names)}) are not here as they were: their words are in the prompts."
+        return replace(form, notes=(*form.notes, note))
+    return replace(form, values={**form.values, **written, "styles": names})
 
 
 def check_names(request: Request, models_dir: Path) -> Request:

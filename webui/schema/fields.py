@@ -14,13 +14,13 @@ Group = Literal[
 ]
 
 
-Offers = Literal["models", "vaes"]
-"""Choices that are not declared but found: the checkpoints of this server, its VAE files."""
+Offers = Literal["models", "vaes", "styles"]
+"""Choices that are not declared but found: the checkpoints of this server, its VAE files, its styles."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """What a face needs to know of one field of a request."""
+    """What a face needs to know of one field of a request. A field of type tuple has several texts."""
 
     name: str
     title: str
@@ -86,13 +86,13 @@ def _describe(name: str, field: Any) -> Parameter:
 
 
 def _plain_type(annotation: Any) -> tuple[type, bool]:
-    """`int | None` is (int, True); `Literal["a", "b"]` is (str, False)."""
+    """`int | None` is (int, True); `Literal["a", "b"]` is (str, False), `tuple[str, ...]` (tuple, False)."""
     if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
         (kind,) = (arg for arg in typing.get_args(annotation) if arg is not type(None))
         return _plain_type(kind)[0], True
     if typing.get_origin(annotation) is Literal:
         return str, False
-    return annotation, False
+    return typing.get_origin(annotation) or annotation, False
 
 
 def _bound(field: Any, name: str) -> float | None:

@@ -36,8 +36,6 @@ AUTOMATIC_VAE, OWN_VAE = "Automatic", "None"
 class Generation(BaseModel):
     """What every picture-making request has. Unknown fields are refused by name.
 
-    styles: names of rows of styles.csv, which are laid over the prompts one after another.
-
     ext: the values of extensions that take part, by id. absent_ext: values that another picture brought of extensions
     that take no part here. Nothing sees them; they stand in the texts of new pictures, for where the extensions run.
     """
@@ -49,6 +47,10 @@ class Generation(BaseModel):
     negative_prompt: str = parameter(
         "", title="Negative prompt", help="What the picture shall not show.", group="prompt", max_length=20_000
     )
+    styles: tuple[StyleName, ...] = parameter(
+        (), title="Styles", help="Rows of styles.csv, laid over the prompts one after another.", group="prompt",
+        offers="styles", max_length=MAX_STYLES,
+    )  # fmt: skip
     sampler: str = parameter(
         "DPM++ 2M", title="Sampling method", help="How the noise is removed, step by step.", group="sampling",
         infotext="Sampler", choices=SAMPLER_NAMES,
@@ -140,7 +142,6 @@ class Generation(BaseModel):
         AUTOMATIC_VAE, title="VAE", group="advanced", infotext="VAE", offers="vaes",
         help="Turns latents into pixels. Automatic: the file named as the model, else its own; None: its own.",
     )  # fmt: skip
-    styles: tuple[StyleName, ...] = Field((), max_length=MAX_STYLES)
     control: tuple[ControlUnit, ...] = Field((), max_length=MAX_UNITS)
     ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
     absent_ext: dict[str, dict[str, Any]] = Field(default_factory=dict)

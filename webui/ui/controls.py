@@ -19,9 +19,12 @@ from webui.schema.requests import AUTOMATIC_VAE, OWN_VAE
 COMFORTABLE_TOP: dict[str, float] = {"steps": 100, "hr_steps": 100, "s_churn": 20, "s_tmin": 20, "image_cfg_scale": 3}
 FIRST: dict[Offers, tuple[tuple[str, str], ...]] = {
     "models": (("Same as the first", ""),),
+    "styles": (),
     "vaes": ((AUTOMATIC_VAE, AUTOMATIC_VAE), (OWN_VAE, OWN_VAE)),
 }
 """What the list of a field begins with that offers what is found: (shown, value)."""
+SEVERAL, EMPTY = "a-several", "a-empty-list"
+"""Classes of a list of which several are chosen, and of one that offers nothing: it is not seen."""
 PLAIN_NUMBERS = frozenset({"size", "batch", "seed"})
 PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
 
@@ -74,6 +77,9 @@ def control(item: Parameter, tab: str, **settings: Any) -> Component:
     """The control that suits the type, the bounds and the choices of a parameter."""
     own = {"label": item.title, "value": item.default, "elem_id": f"{tab}-{item.name}", "min_width": 110}
     settings = own | settings
+    if item.type is tuple:
+        value = list(item.default)
+        return gr.Dropdown([], multiselect=True, elem_classes=[SEVERAL, EMPTY], **settings | {"value": value})
     if item.group == "prompt":
         return _prompt(item, settings)
     if item.type is bool:

@@ -34,6 +34,7 @@ def own_html(content: str, *classes: str) -> gr.HTML:
 def prompts(form: Form) -> None:
     with gr.Column(elem_classes=["a-prompts"]):
         form.place("prompt", "negative_prompt", show_label=False)
+        form.place("styles")
 
 
 def action_row(form: Form) -> gr.Button:

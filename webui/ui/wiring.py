@@ -21,11 +21,12 @@ from gradio.utils import get_upload_folder
 
 from webui.checkpoints.vaes import VAEFile
 from webui.images.read import read_image
+from webui.prompt.styles import Styles
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadRequest
 from webui.schema.fields import Offers
 from webui.schema.results import ModelInfo
-from webui.ui.controls import FIRST
+from webui.ui.controls import EMPTY, FIRST, SEVERAL
 from webui.ui.parts import Tab
 from webui.ui.submit import answer, submit
 from webui.ui.tab_inpaint import brush_for
@@ -114,13 +115,29 @@ def wire_models(
     def choices() -> list[gr.Dropdown]:
         models, vaes = runtime.catalogue.list(), runtime.catalogue.vaes.list()
         found: dict[Offers, list[tuple[str, str]]] = {"models": _choices(models), "vaes": _choices(vaes)}
-        rest = [gr.Dropdown(choices=[*FIRST[kind], *found[kind]]) for _, kind in others]
+        found["styles"] = [(name, name) for name in _styles(runtime)]
+        rest = [_offered(kind, found[kind]) for _, kind in others]
         return [gr.Dropdown(choices=found["models"]), *rest]
 
     lists, chosen = [model, *(component for component, _ in others)], "(name) => atelier.models.open(name)"
     page.load(choices, None, lists, **QUIET).then(None, model, model, js=chosen)
     refresh.click(choices, None, lists, **QUIET).then(None, model, model, js=chosen)
     model.change(None, model, None, js="(name) => { atelier.models.choose(name) }")
+
+
+def _offered(kind: Offers, found: list[tuple[str, str]]) -> gr.Dropdown:
+    choices = [*FIRST[kind], *found]
+    if kind != "styles":
+        return gr.Dropdown(choices=choices)
+    return gr.Dropdown(choices=choices, elem_classes=[SEVERAL, *([] if found else [EMPTY])])
+
+
+def _styles(runtime: Runtime) -> Iterable[str]:
+    """The names of this server's styles; none where their file cannot be read, which `GET /api/v1/styles` tells."""
+    try:
+        return Styles.beside(runtime.settings.models_dir).all()
+    except BadRequest:
+        return ()
 
 
 def _copy_for_page(runtime: Runtime, image_id: str, owner: str) -> dict[str, Any]:

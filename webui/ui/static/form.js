@@ -5,6 +5,7 @@ atelier.form = (() => {
   const wanted = {}; // tab -> values that wait for `filled`
   const unsaved = {}; // tab -> values that are not in the stores yet
   const present = {}; // tab -> values as they stand
+  const known = {}; // field -> what its list offers, once that is told
   let restored = false;
   const PICTURES = (tab) => `atelier/pictures/${tab}`;
   const UNCHANGED = { __type__: "update" };
@@ -31,6 +32,7 @@ atelier.form = (() => {
   /** A number that may be left open stands in a text field: empty is null. What is no number goes on as it is, so that
    *  the server tells what is wrong with it, and where. */
   function outgoing(item, value) {
+    if (item?.type === "tuple") return value ?? [];
     if (!item?.optional) return item?.type === "str" ? (value ?? "") : value;
     const text = String(value ?? "").trim();
     if (text === "") return null;
@@ -45,7 +47,7 @@ atelier.form = (() => {
     const names = Object.keys(values).filter((name) => field(tab, name));
     const good = names.filter((name) => usable(field(tab, name), values[name]));
     const before = wanted[tab] ?? { values: {}, pictures: {} };
-    const chosen = Object.fromEntries(good.map((name) => [name, values[name]]));
+    const chosen = Object.fromEntries(good.map((name) => [name, offered(tab, name, values[name])]));
     wanted[tab] = { values: { ...before.values, ...chosen }, pictures: { ...before.pictures, ...pictures } };
     deliver(tab);
     return names.filter((name) => !good.includes(name));
@@ -62,9 +64,26 @@ atelier.form = (() => {
   function usable(item, value) {
     if (!item) return false;
     if (value === null) return item.optional;
+    if (item.type === "tuple") return Array.isArray(value) && value.every((one) => typeof one === "string");
     if (item.choices) return item.choices.includes(value);
     if (item.type === "int" || item.type === "float") return typeof value === "number" && Number.isFinite(value);
     return item.type === "bool" ? typeof value === "boolean" : typeof value === "string";
+  }
+
+  /** What a list offers from now on: what is chosen and not there any more is let go. */
+  function offer(name, values) {
+    known[name] = values;
+    for (const tab of Object.keys(forms)) {
+      const chosen = wanted[tab]?.values[name] ?? present[tab]?.[name] ?? [];
+      if (chosen.some((one) => !values.includes(one))) fill(tab, { [name]: chosen });
+    }
+  }
+
+  function offered(tab, name, value) {
+    const gone = Array.isArray(value) && known[name] ? value.filter((one) => !known[name].includes(one)) : [];
+    if (!gone.length) return value;
+    atelier.say(tab, { level: "warning", message: `${field(tab, name).title} that are not here any more are left out: ${gone.join(", ")}.` });
+    return value.filter((one) => !gone.includes(one));
   }
 
   /** What changes in the form: the values that `fill` wants, and nothing else. Gradio calls it. */
@@ -131,5 +150,5 @@ atelier.form = (() => {
   /** A value as it stands; null: open, or never touched. */
   const value = (tab, name) => (name === "model" ? atelier.models.chosen() : (present[tab]?.[name] ?? null));
 
-  return { collect, fill, value, filled, received, keep, restore, stretched, register: (all) => Object.assign(forms, all), forms };
+  return { collect, fill, offer, value, filled, received, keep, restore, stretched, register: (all) => Object.assign(forms, all), forms };
 })();

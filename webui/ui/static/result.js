@@ -153,7 +153,7 @@ atelier.result = (() => {
     if (all.length) show(all[Math.min(all.length - 1, Math.max(0, at + by))], shelf);
   }
 
-  const FOLLOWS = ["prompt", "negative_prompt", "sampler", "scheduler", "steps", "cfg_scale"];
+  const FOLLOWS = ["prompt", "negative_prompt", "styles", "sampler", "scheduler", "steps", "cfg_scale"];
 
   /** The picture goes over to another tab, and the words that made it with it. */
   function send(tab) {
