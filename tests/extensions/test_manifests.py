@@ -14,8 +14,8 @@ from transformers import CLIPConfig, CLIPModel, CLIPVisionConfig, CLIPVisionMode
 from tests.extensions.support import ROOT, manifest
 
 IDS = (
-    "canny", "depth", "invert", "lineart", "lines", "normal", "pose", "recolor", "scribble", "segmentation", "shuffle",
-    "softedge", "threshold", "tile", "toybox",
+    "canny", "depth", "inpaint", "invert", "lineart", "lines", "normal", "pose", "recolor", "scribble", "segmentation",
+    "shuffle", "softedge", "threshold", "tile", "toybox",
 )  # fmt: skip
 WITH_MODELS = tuple(id for id in (*IDS, "clip_rank", "controlnet", "regions") if manifest(id).models)
 NETWORK = {"config.json", "preprocessor_config.json", "model.safetensors"}
