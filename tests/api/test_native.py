@@ -213,8 +213,9 @@ def test_the_text_of_a_picture_becomes_the_fields_of_a_request(one: TestClient):
     assert {name: answer["fields"][name] for name in wanted} == wanted
 
 
-def test_a_hires_checkpoint_that_is_not_here_is_told_and_left_out(one: TestClient):
-    lines = "a ball\nSteps: 3, Sampler: Euler, Seed: 7, Size: 64x64, Hires upscale: 2, Hires checkpoint: "
+@pytest.mark.parametrize(("label", "field"), [("Hires checkpoint", "hr_model"), ("Refiner", "refiner")])
+def test_a_further_checkpoint_that_is_not_here_is_told_and_left_out(one: TestClient, label: str, field: str):
+    lines = f"a ball\nSteps: 3, Sampler: Euler, Seed: 7, Size: 64x64, Hires upscale: 2, {label}: "
     told = {}
     for name in ("toybox.safetensors", "gone"):
         buffer = io.BytesIO()
@@ -222,7 +223,7 @@ def test_a_hires_checkpoint_that_is_not_here_is_told_and_left_out(one: TestClien
         text.add_text("parameters", lines + name)
         Image.new("RGB", (64, 64)).save(buffer, "PNG", pnginfo=text)
         answer = one.post("/api/v1/png-info", content=buffer.getvalue()).json()
-        told[name] = answer["fields"]["hr_model"], any("gone" in note for note in answer["notes"])
+        told[name] = answer["fields"][field], any("gone" in note for note in answer["notes"])
     assert told == {"toybox.safetensors": ("toybox", False), "gone": ("", True)}
 
 

@@ -27,7 +27,7 @@ from webui.ext.state import ExtState
 from webui.nn.config import ModelConfig
 from webui.nn.controlnet import ControlNet, ControlNetConfig
 from webui.schema.control import ControlUnit
-from webui.schema.events import Done, Event, Failed, ImageReady, MapReady, UnitReport
+from webui.schema.events import Done, Event, Failed, ImageReady, MapReady, Note, UnitReport
 from webui.schema.images import ImageRef
 from webui.schema.requests import Img2Img, Inpaint, Request, Txt2Img
 
@@ -148,6 +148,14 @@ def test_a_unit_of_the_hires_pass_alone_may_fit_its_checkpoint_alone(drawing):
     plain = drawing.draw(**fields)
     assert drawing.draw({"model": "wide_edges", "hr_option": "High res only"}, **fields) != plain
     assert drawing.of(UnitReport)[0].part == 1
+
+
+def test_a_unit_acts_until_a_refiner_takes_over(drawing):
+    fields = {"refiner": "other", "refiner_switch_at": 0.5, "steps": 4}
+    plain = drawing.draw(**fields)
+    assert drawing.draw({}, **fields) != plain
+    assert drawing.of(UnitReport)[0].steps == (0, 1)
+    assert [note.message for note in drawing.of(Note) if "refiner takes over" in note.message]
 
 
 def test_each_pass_of_hires_has_its_own_units(drawing):

@@ -141,15 +141,20 @@ def _read_text(runtime: Runtime, data: bytes) -> dict[str, Any]:
 
 
 def _files(runtime: Runtime, form: Form) -> tuple[dict[str, str], list[str]]:
-    """The VAE and the checkpoint of the hires pass as they are called here, and notes where they are not here."""
+    """The VAE and the further checkpoints as they are called here, and notes where they are not here."""
     fields, notes = dict[str, str](), list[str]()
-    second, vae = form.values.get("hr_model"), form.values.get("vae", AUTOMATIC_VAE)
-    if second:
-        try:
-            fields["hr_model"] = runtime.catalogue.find(second).name
-        except NotFound:
-            fields["hr_model"] = ""
-            notes.append(f"The checkpoint of its hires pass, {second}, is not here: the first one is used.")
+    missing = {
+        "hr_model": "The checkpoint of its hires pass, {}, is not here: the first one is used.",
+        "refiner": "Its refiner, {}, is not here: none is used.",
+    }
+    for field in missing:
+        if named := form.values.get(field):
+            try:
+                fields[field] = runtime.catalogue.find(named).name
+            except NotFound:
+                fields[field] = ""
+                notes.append(missing[field].format(named))
+    vae = form.values.get("vae", AUTOMATIC_VAE)
     if vae not in (AUTOMATIC_VAE, OWN_VAE):
         try:
             fields["vae"] = runtime.catalogue.vaes.find(vae).name

@@ -1,4 +1,4 @@
-"""The files that a request names, by the names that the catalogue has for them: a VAE, a second checkpoint."""
+"""The files that a request names, by the names that the catalogue has for them: a VAE, further checkpoints."""
 
 from __future__ import annotations
 
@@ -6,9 +6,16 @@ from typing import Protocol
 
 from webui.checkpoints.vaes import VAECatalogue
 from webui.nn.config import ModelConfig
-from webui.schema.errors import ModelError
+from webui.schema.errors import BadRequest, ModelError
 from webui.schema.requests import AUTOMATIC_VAE, LATENT_UPSCALERS, OWN_VAE, Request, Txt2Img
-from webui.schema.resolve import hires_model, picture_needed, same_latents_needed
+from webui.schema.resolve import (
+    hires_model,
+    last_model,
+    picture_needed,
+    refiner_model,
+    same_latents_needed,
+    same_latents_to_refine,
+)
 from webui.schema.results import ModelInfo
 
 
@@ -38,8 +45,7 @@ def with_files(request: Request, checkpoints: Checkpoints) -> Request:
 
     Raises:
         NotFound, ModelError: a file is not there, or cannot be used.
-        BadRequest: latents of the first checkpoint would go to one that reads them otherwise, or a checkpoint needs a
-            picture.
+        BadRequest: latents of one checkpoint would go to one that reads them otherwise; a checkpoint needs a picture.
     """
     if request.vae not in (AUTOMATIC_VAE, OWN_VAE):
         request = request.model_copy(update={"vae": checkpoints.vaes.find(request.vae).name})
@@ -47,7 +53,23 @@ def with_files(request: Request, checkpoints: Checkpoints) -> Request:
         request = _with_second(request, checkpoints)
     if isinstance(request, Txt2Img):
         _check_pictures(request, checkpoints)
-    return request
+    return _with_refiner(request, checkpoints) if request.refiner else request
+
+
+def _with_refiner(request: Request, checkpoints: Checkpoints) -> Request:
+    """With the checkpoint that ends its last pass; empty where that is the one that begins it."""
+    name = usable(checkpoints, request.refiner).name
+    named = request.model_copy(update={"refiner": name})
+    if not refiner_model(named):
+        return request.model_copy(update={"refiner": ""})
+    refiner, begun = checkpoints.config(name), checkpoints.config(last_model(named))
+    if refiner.extra != "none":
+        raise BadRequest(
+            f"Refiner: {name} reads more than the latent, as inpainting models do.", "Choose an ordinary checkpoint."
+        )
+    if refiner.vae.latent_space != begun.vae.latent_space:
+        raise same_latents_to_refine(named)
+    return named
 
 
 def _check_pictures(request: Txt2Img, checkpoints: Checkpoints) -> None:

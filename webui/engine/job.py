@@ -33,6 +33,7 @@ from webui.prompt.picture_prompts import PicturePrompts, Wildcards
 from webui.prompt.styles import Styles
 from webui.schema.events import ExtensionTimes, Prepared
 from webui.schema.requests import AUTOMATIC_VAE, Request
+from webui.schema.resolve import refiner_model
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,8 @@ class Job:
         with drawing.lent(), torch.inference_mode():
             self._begin_session()
             models_dir = self._models.catalogue.models_dir
+            if refiner_model(request) and self._session is not None and self._session.wants_passes:
+                self.telling.note("Control units and extensions act until the refiner takes over.")
             self._prompts = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir))
             delivery = Delivery(self._data, self._session, self.telling, self._prompts, self._models.hashes)
             previewer = Previewer(lambda: self._models.preview_factors)
@@ -157,13 +160,13 @@ class Job:
             self._units.use(self._drawing.executor.config, self._drawing.executor.base)
 
     def _change_model(self, items: Sequence[UseModel]) -> list[ModelFacts]:
-        """Asked for by the hires pass. Who waits for a stopped job's picture need not wait for another model."""
+        """Asked for by the hires pass and for a refiner. Who waits for a stopped job's picture need not wait for it."""
         if not self._control.stop_sampling:
             self._use(items[0].name, self._second_vae(items[0].name))
         return [self._drawing.executor.facts] * len(items)
 
     def _second_vae(self, name: str) -> str:
-        """The VAE for the checkpoint of the hires pass: the one that was chosen where latents mean the same to both."""
+        """The VAE for a further checkpoint: the one that was chosen where latents mean the same to both."""
         catalogue = self._models.catalogue
         first, second = (catalogue.config(one).vae.latent_space for one in (self._request.model, name))
         return self._request.vae if first == second else AUTOMATIC_VAE

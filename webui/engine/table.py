@@ -43,7 +43,7 @@ def hooked(session: Session, delivery: Delivery, decode: Execute) -> dict[type, 
     """The work that extensions take part in."""
     return {
         OpenPass: lambda items: [session.open(item.info, item.start, item.guidance) for item in items],
-        EndSampling: lambda items: [session.end(item.scope, item.latent) for item in items],
+        EndSampling: lambda items: [session.end(item.scope, item.latent, item.whole) for item in items],
         DecodeLatent: lambda items: delivery.hooked(items, decode(items)),
     }
 

@@ -95,8 +95,10 @@ class Session:
         self._last[info.index] = scope
         return scope
 
-    def end(self, scope: Scope, latent: Tensor) -> Tensor:
+    def end(self, scope: Scope, latent: Tensor, whole: bool = True) -> Tensor:
         """`after_step` of the last step, `after_sampling`, and the end of the scope: the latent (c h w) to go on with.
+
+        whole: there is no noise left in the latent; else `after_sampling` is not for it.
 
         Raises:
             AtelierError: a hook, or the clean-up of an extension failed.
@@ -107,7 +109,8 @@ class Session:
             scope.start = Start(scope.start.noise, value)
             return scope.contexts[owner]
 
-        latent = self._hooks.fold("after_sampling", latent, context)
+        if whole:
+            latent = self._hooks.fold("after_sampling", latent, context)
         self._raise(self._close(scope))
         return latent
 

@@ -33,8 +33,8 @@ PARAMETERS = "parameters"
 ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Size", "Model hash", "Model",
     "Variation seed", "Variation seed strength", "Denoising strength", "Clip skip", "RNG", "Hires upscale",
-    "Hires steps", "Hires upscaler", "Hires checkpoint", "VAE", "Mask mode", "Mask blur", "Inpaint area",
-    "Masked area padding", "Masked content",
+    "Hires steps", "Hires upscaler", "Hires checkpoint", "Refiner", "Refiner switch at", "VAE", "Mask mode",
+    "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
 )  # fmt: skip
 """Readers that do not know quotes want these before any quoted value; whatever else there is follows."""
 LAST = ("Version",)
@@ -42,7 +42,7 @@ IMAGE_CFG = "Image CFG scale"
 ALWAYS = frozenset(
     {"Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Variation seed",
      "Variation seed strength", "Denoising strength", "Hires upscale", "Hires upscaler", "Mask blur",
-     "Masked area padding"}
+     "Masked area padding", "Refiner switch at"}
 )  # fmt: skip
 """Written even when they are the default; other fields are left out then."""
 WRITTEN = ("Template", "Negative Template", "Styles")
@@ -195,6 +195,8 @@ def _unused(request: Request) -> set[str]:
         unused |= {"subseed", "subseed_strength"}
     if isinstance(request, Txt2Img) and not request.enable_hr:
         unused |= {"hr_scale", "hr_upscaler", "hr_steps", "hr_model", "denoising_strength"}
+    if not request.refiner:
+        unused |= {"refiner_switch_at"}
     if isinstance(request, Inpaint) and request.inpaint_area != "Only masked":
         unused |= {"padding"}
     return unused

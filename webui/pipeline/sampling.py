@@ -17,6 +17,7 @@ from webui.diffusion.types import Answer, Eval, SamplerInfo, Steps
 from webui.ext.passes import PassInfo, PassKind, Start
 from webui.ext.scope import Scope
 from webui.pipeline.guide import Guide
+from webui.pipeline.refine import Run, switch_step, take_over
 from webui.pipeline.texts import PassTexts
 from webui.pipeline.work import Denoise, EndSampling, ModelFacts, NothingYet, OpenPass, StopSampling, Texts, Work
 from webui.schema.names import resolve_schedule
@@ -107,9 +108,9 @@ def run(
     Raises:
         NothingYet: when it is stopped before there is anything to show.
     """
-    info = SAMPLERS[request.sampler]
-    guidances = [guidance_of(request, info, one) for one in texts.texts]
-    guidance = guidances[texts.order[0] if texts.order else 0]
+    info, steps = SAMPLERS[request.sampler], len(sigmas) - 1
+    switch = switch_step(request, model, sigmas, place.part)
+    guidances, guidance = guidances_of(request, info, texts)
     scope: Scope | None = None
     if model.picture is not None:
         scope = yield OpenPass(pass_info(request, model, start, sigmas, place), start, guidance)
@@ -118,18 +119,44 @@ def run(
     x = first_x(info, start, float(sigmas[0]))
     noise = source.brownian(x) if info.noise == "brownian" else source.draws(x)
     options = {name: getattr(request, name) for name in info.options}
-    sampler = info.run(x, sigmas.tolist(), noise, **options)
-    wish = Denoise(NO_EVAL, guidance, len(sigmas) - 1, place.part, place.parts, scope)
-    latent = yield from answered(sampler, wish, keep, start.latent, Guide(texts, guidances, scope))
+    sampler = Run(info, sigmas.tolist(), noise, options)
+    wish = Denoise(NO_EVAL, guidance, steps, place.part, place.parts, scope)
+    found = Sampled(x, start.latent)
+    if switch:
+        first = sampler.part(x, 0, switch)
+        found = yield from answered(first, wish, keep, found.latest, Guide(texts, guidances, scope))
+    refining = switch < steps and not found.stopped
+    latent = found.latent if refining else found.kept(keep)
     if scope is not None:
-        latent = yield EndSampling(scope, latent)
-    return latent
+        latent = yield EndSampling(scope, latent, not refining)
+    if not refining:
+        return latent
+    texts = yield from take_over(request, model, drawn_size(request, model, start, place), place.part)
+    guidances, guidance = guidances_of(request, info, texts)
+    wish = replace(wish, guidance=guidance, scope=None)
+    rest = sampler.part(latent, switch, steps)
+    found = yield from answered(rest, wish, keep, found.latest, Guide(texts, guidances, None))
+    return found.kept(keep)
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What a run came to. latent: (c h w); latest: the last prediction, None before the first; stopped: before the end,
+    so that the latent is the latest."""
+
+    latent: Tensor
+    latest: Tensor | None
+    stopped: bool = False
+
+    def kept(self, keep: Keep | None) -> Tensor:
+        """The latent (c h w) with what is kept put back."""
+        return self.latent if keep is None or self.stopped else keep.blend(self.latent)
 
 
 def answered(
     sampler: Steps, wish: Denoise, keep: Keep | None, latest: Tensor | None, guide: Guide
-) -> Generator[Work, Any, Tensor]:
-    """Let the model answer a sampler to its end: the final latent (c h w).
+) -> Generator[Work, Any, Sampled]:
+    """Let the model answer a sampler to its end.
 
     wish: what each evaluation is sent with. latest: what to show when the pass is stopped before its first answer.
     guide: knows the guidance of each point where the prompt changes over the steps.
@@ -142,15 +169,14 @@ def answered(
             answer = blended(answer, keep)
             latest = answer.denoised
             if wish.scope is not None and wish.scope.stopped:
-                return latest
+                return Sampled(latest, latest, stopped=True)
             point = sampler.send((x, answer))
     except StopIteration as end:
-        final: Tensor = end.value
-        return keep.blend(final) if keep else final
+        return Sampled(end.value, latest)
     except StopSampling:
         if latest is None:
             raise NothingYet from None
-        return latest
+        return Sampled(latest, latest, stopped=True)
     finally:
         sampler.close()
 
@@ -165,12 +191,24 @@ def first_x(info: SamplerInfo, start: Start, sigma: float) -> Tensor:
 def pass_info(request: Request, model: ModelFacts, start: Start, sigmas: Tensor, place: Place) -> PassInfo:
     """What extensions are told of a pass. A size that the request leaves open is that of the latent."""
     channels, h, w = start.noise.shape
-    width, height = place.size or (request.width or w * model.multiple, request.height or h * model.multiple)
+    width, height = drawn_size(request, model, start, place)
     kind: PassKind = "hires" if place.part else "base" if isinstance(request, Txt2Img) else request.kind
     return PassInfo(
         kind, place.part, model.picture or 0, width, height, (channels, h, w), len(sigmas) - 1,
         tuple(sigmas.tolist()), place.crop, request.prompt, request.negative_prompt,
     )  # fmt: skip
+
+
+def drawn_size(request: Request, model: ModelFacts, start: Start, place: Place) -> tuple[int, int]:
+    """(width, height) of what a pass draws, in pixels."""
+    _, h, w = start.noise.shape
+    return place.size or (request.width or w * model.multiple, request.height or h * model.multiple)
+
+
+def guidances_of(request: Request, info: SamplerInfo, texts: PassTexts) -> tuple[list[Guidance], Guidance]:
+    """The guidance of each of the texts, and that of the first step."""
+    guidances = [guidance_of(request, info, one) for one in texts.texts]
+    return guidances, guidances[texts.order[0] if texts.order else 0]
 
 
 def guidance_of(request: Request, info: SamplerInfo, texts: Texts) -> Guidance:

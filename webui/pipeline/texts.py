@@ -49,10 +49,13 @@ def _step(point: Eval, steps: int) -> int:
 NO_NETWORKS = Networks((), Clock(0), Clock(0))
 
 
-def encoded_texts(request: Request, width: int, height: int, part: int = 0) -> Generator[Work, Any, PassTexts]:
-    """Have all texts of a pass encoded before it begins, each once. width, height: of the picture that is drawn."""
+def encoded_texts(
+    request: Request, width: int, height: int, part: int = 0, networks: Networks | None = None
+) -> Generator[Work, Any, PassTexts]:
+    """Have all texts of a pass encoded before it begins, each once. width, height: of the picture that is drawn;
+    networks: in the place of those of the prompt."""
     wishes, order = wanted_texts(request, width, height, clock_of(request, part))
-    networks = networks_of(request, part)
+    networks = networks_of(request, part) if networks is None else networks
     found: list[Texts] = []
     for wish in wishes:
         found.append((yield replace(wish, networks=networks)))

@@ -127,10 +127,12 @@ class OpenPass:
 
 @dataclass(frozen=True)
 class EndSampling:
-    """Wants the latent (c h w) that the hooks make of what was sampled in a scope, which ends."""
+    """Wants the latent (c h w) that the hooks make of what was sampled in a scope, which ends. whole: nothing is left
+    for a refiner, which goes on with the latent as it is."""
 
     scope: Scope
     latent: Tensor
+    whole: bool = True
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 Group = Literal[
-    "prompt", "sampling", "size", "batch", "guidance", "seed", "image", "mask", "hires", "advanced", "control"
+    "prompt", "sampling", "size", "batch", "guidance", "seed", "image", "mask", "hires", "refiner", "advanced",
+    "control",
 ]
 
 
-Offers = Literal["models", "vaes", "styles"]
+Offers = Literal["models", "refiners", "vaes", "styles"]
 """Choices that are not declared but found: the checkpoints of this server, its VAE files, its styles."""
 
 

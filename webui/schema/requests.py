@@ -142,6 +142,14 @@ class Generation(BaseModel):
         AUTOMATIC_VAE, title="VAE", group="advanced", infotext="VAE", offers="vaes",
         help="Turns latents into pixels. Automatic: the file named as the model, else its own; None: its own.",
     )  # fmt: skip
+    refiner: str = parameter(
+        "", title="Refiner", help="Another checkpoint that ends the sampling, as SDXL's refiner does; empty: none.",
+        group="refiner", infotext="Refiner", offers="refiners",
+    )  # fmt: skip
+    refiner_switch_at: float = parameter(
+        0.8, title="Refiner switch at", help="Share of the noise that is taken away before the refiner takes over.",
+        group="refiner", infotext="Refiner switch at", step=0.01, ge=0.01, le=1,
+    )  # fmt: skip
     control: tuple[ControlUnit, ...] = Field((), max_length=MAX_UNITS)
     ext: dict[str, dict[str, Any]] = Field(default_factory=dict)
     absent_ext: dict[str, dict[str, Any]] = Field(default_factory=dict)

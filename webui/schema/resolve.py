@@ -43,6 +43,30 @@ def hires_model(request: Request) -> str:
     return request.hr_model
 
 
+def refined_part(request: Request) -> int:
+    """The pass that a refiner ends: the last one that samples, 1 for the hires pass."""
+    return int(isinstance(request, Txt2Img) and request.enable_hr and request.denoising_strength > 0)
+
+
+def last_model(request: Request) -> str:
+    """The checkpoint that begins the last pass that samples."""
+    return (hires_model(request) if refined_part(request) else "") or request.model
+
+
+def refiner_model(request: Request) -> str:
+    """The checkpoint that takes the last pass over where it is another than the one that begins it; else empty."""
+    return "" if request.refiner == last_model(request) else request.refiner
+
+
+def same_latents_to_refine(request: Request) -> BadRequest:
+    """Why a refiner cannot go on where another checkpoint ended."""
+    return BadRequest(
+        f"Refiner: the latents that it would take over mean nothing to {request.refiner}.",
+        "Choose a checkpoint with the same kind of latents: SD 1.x and 2.x are of one kind, SDXL and its refiner of "
+        "another.",
+    )
+
+
 def same_latents_needed(request: Txt2Img) -> BadRequest:
     """Why a latent upscaler cannot lead from one checkpoint to another."""
     return BadRequest(

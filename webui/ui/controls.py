@@ -19,6 +19,7 @@ from webui.schema.requests import AUTOMATIC_VAE, OWN_VAE
 COMFORTABLE_TOP: dict[str, float] = {"steps": 100, "hr_steps": 100, "s_churn": 20, "s_tmin": 20, "image_cfg_scale": 3}
 FIRST: dict[Offers, tuple[tuple[str, str], ...]] = {
     "models": (("Same as the first", ""),),
+    "refiners": (("None", ""),),
     "styles": (),
     "vaes": ((AUTOMATIC_VAE, AUTOMATIC_VAE), (OWN_VAE, OWN_VAE)),
 }

@@ -81,6 +81,11 @@ def seed(form: Form) -> None:
     recycle.click(None, field, field, js="(seed) => [atelier.result.seed() ?? seed]")
 
 
+def refiner(form: Form) -> None:
+    with gr.Accordion("Refiner", open=False, elem_id=f"{form.tab}-refine"), gr.Row():
+        form.place("refiner", "refiner_switch_at")
+
+
 def control(form: Form) -> None:
     """The places of the control units and of the accordions of extensions; the page's script draws both."""
     for part in ("control", "extras"):

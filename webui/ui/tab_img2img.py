@@ -6,7 +6,7 @@ import gradio as gr
 
 from webui.schema.requests import Img2Img
 from webui.ui.controls import Form
-from webui.ui.parts import Tab, action_row, advanced, batch, control, prompts, sampling, seed, size
+from webui.ui.parts import Tab, action_row, advanced, batch, control, prompts, refiner, sampling, seed, size
 
 
 def build() -> Tab:
@@ -22,6 +22,7 @@ def build() -> Tab:
     with gr.Row(elem_classes=["a-pairs"]):
         batch(form)
         seed(form)
+    refiner(form)
     control(form)
     advanced(form)
     return Tab(form, generate, {"image": image})

@@ -6,7 +6,7 @@ import gradio as gr
 
 from webui.schema.requests import Inpaint
 from webui.ui.controls import Form
-from webui.ui.parts import Tab, action_row, advanced, batch, control, prompts, sampling, seed, size
+from webui.ui.parts import Tab, action_row, advanced, batch, control, prompts, refiner, sampling, seed, size
 from webui.ui.tab_img2img import picture
 
 PAINT = ("#8a6cff", 0.6)  # colour and opacity
@@ -30,6 +30,7 @@ def build() -> Tab:
         size(form)
         batch(form)
         seed(form)
+    refiner(form)
     control(form)
     advanced(form)
     return Tab(form, generate, {"editor": editor, "mask": mask})

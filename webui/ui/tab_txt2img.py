@@ -6,7 +6,7 @@ import gradio as gr
 
 from webui.schema.requests import Txt2Img
 from webui.ui.controls import Form
-from webui.ui.parts import Tab, action_row, advanced, batch, control, prompts, sampling, seed, size
+from webui.ui.parts import Tab, action_row, advanced, batch, control, prompts, refiner, sampling, seed, size
 
 
 def build() -> Tab:
@@ -24,6 +24,7 @@ def build() -> Tab:
         with gr.Row():
             form.place("hr_scale", "denoising_strength", "hr_steps")
         form.place("hr_model")
+    refiner(form)
     control(form)
     advanced(form)
     return Tab(form, generate)

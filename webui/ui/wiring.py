@@ -114,7 +114,8 @@ def wire_models(
 
     def choices() -> list[gr.Dropdown]:
         models, vaes = runtime.catalogue.list(), runtime.catalogue.vaes.list()
-        found: dict[Offers, list[tuple[str, str]]] = {"models": _choices(models), "vaes": _choices(vaes)}
+        found: dict[Offers, list[tuple[str, str]]] = {"vaes": _choices(vaes)}
+        found["models"] = found["refiners"] = _choices(models)
         found["styles"] = [(name, name) for name in _styles(runtime)]
         rest = [_offered(kind, found[kind]) for _, kind in others]
         return [gr.Dropdown(choices=found["models"]), *rest]

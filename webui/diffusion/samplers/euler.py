@@ -83,10 +83,11 @@ def restart_intervals(sigmas: Sequence[float]) -> list[tuple[float, float]]:
     """The solver steps of `restart`, as many as `sigmas` has: from 20 on, a part of them repeats sigma 2 to 0.1.
 
     The ends of that part are the nearest sigmas there are; it and the rest are both spaced by Karras. Below 20 steps,
-    and where one sigma is nearest to both ends or the lower one is 0, there is nothing to repeat.
+    and where one sigma is nearest to both ends or the lower one is 0, there is nothing to repeat; nor in a run that
+    leaves noise for a refiner.
     """
     steps = len(sigmas) - 1
-    if steps < 20:
+    if steps < 20 or sigmas[-1] > 0:
         return list(pairwise(sigmas))
     repeats, length = (2, steps // 4) if steps >= 36 else (1, 9)
     main = [*karras_sigmas(steps - repeats * length, sigmas[-2], sigmas[0]).tolist(), 0.0]
