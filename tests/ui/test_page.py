@@ -97,11 +97,14 @@ def test_the_page_has_every_field_of_every_form(page: gr.Blocks) -> None:
 
 def test_the_lists_of_styles_have_what_the_server_has_and_are_seen_only_then(page: gr.Blocks, runtime: Runtime) -> None:
     load = next(event for event in page.fns.values() if event.fn is not None and len(event.outputs) > 3)
+    read = load.fn
+    assert read is not None
     at = [index for index, block in enumerate(load.outputs) if str(block.elem_id).endswith("-styles")]
     assert len(at) == 3
 
     def offered() -> list[tuple[list[str], bool]]:
-        updates = [load.fn()[index] for index in at]
+        listed = read()
+        updates = [listed[index] for index in at]
         return [([value for _, value in one.choices], EMPTY in one.elem_classes) for one in updates]
 
     assert offered() == [([], True)] * 3
