@@ -104,7 +104,7 @@ def _answer(what: What, body: Mapping[str, Any], images: Mapping[str, bytes]) ->
     if question.unit.params.get("low") == 13:
         raise AtelierError("The preprocessor fails at 13.", "Choose another number.")
     asked = question.width, question.height
-    image = Image.open(io.BytesIO(images[question.image.sha256])) if question.image else Image.new("RGB", asked)
+    image = Image.open(io.BytesIO(images[question.source.sha256])) if question.source else Image.new("RGB", asked)
     image = image.convert("RGB")
     size = asked if question.fit else image.size
     pixels = 255 - np.asarray(image.resize(size))
@@ -158,6 +158,7 @@ class FakeEngine:
         self.asked: list[tuple[str, dict[str, Any]]] = []
         self.refreshed: list[tuple[str, ...]] = []
         self.running: str | None = None
+        self.faults: dict[str, str] = {}
         self._on_event = on_event
         self._step_seconds = step_seconds
         self._start_seconds = start_seconds

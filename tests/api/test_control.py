@@ -58,9 +58,31 @@ def test_what_the_model_sees_has_the_size_of_the_picture_that_is_drawn(one: Test
     assert sizes == {"asked": (80, 48), "like": (50, 30), "model": (64, 64)}
 
 
+def test_a_question_may_tell_the_request_that_the_unit_is_for(one: TestClient, runtime: Runtime):
+    first, mask = hand_in(one, (50, 30)), hand_in(one, (50, 30))
+    tab = {"kind": "inpaint", "init_image": first, "mask": mask, "resize_mode": "Resize and fill", "seed": 9}
+    body = {"unit": {"preprocessor": "lines"}, "tab": tab, "fit": True}
+    made = one.post("/api/v1/preprocess", json=body).json()
+    assert (made["width"], made["height"], made["masked"]) == (50, 30, False)
+    asked = runtime.engine.asked[-1][1]  # type: ignore[attr-defined]
+    assert (asked["tab"]["resize_mode"], asked["tab"]["mask"], asked["image"]) == ("Resize and fill", mask, None)
+    assert (asked["width"], asked["height"], asked["seed"]) == (50, 30, 9)
+    made = one.post("/api/v1/preprocess", json={**body, "tab": {**tab, "width": 80}, "height": 48}).json()
+    assert (made["width"], made["height"]) == (80, 48)
+
+
+def test_a_unit_of_txt2img_without_a_picture_has_none_to_look_at(one: TestClient):
+    body = {"unit": {"preprocessor": "lines"}, "tab": {"kind": "txt2img"}}
+    assert problem(one.post("/api/v1/preprocess", json=body), 422)["message"] == "There is no picture to make a map of."
+    body["unit"] = {"preprocessor": "lines", "image": hand_in(one)}
+    assert one.post("/api/v1/preprocess", json=body).json()["width"] == 32
+
+
 @pytest.mark.parametrize(
     ("body", "status", "told"),
     [
+        ({"tab": {"kind": "img2img"}}, 422, "init_image: Field required"),
+        ({"tab": {"kind": "txt2img", "resize_mode": "x"}}, 422, "unknown field 'resize_mode'"),
         ({"id": "away"}, 422, "There is no preprocessor 'away'."),
         ({"id": "lines", "params": {"low": 900}}, 422, 'The parameter "low" is 900'),
         ({"id": "lines", "params": {"low": 13}}, 500, "The preprocessor fails at 13."),

@@ -236,6 +236,35 @@ def test_img2img_gives_its_own_picture_to_a_unit_without_one(window: Window, ser
     assert server.jobs()[0]["request"]["control"][0]["image"] is None
 
 
+def test_what_the_model_sees_in_inpaint_is_asked_with_the_form_and_the_mask_of_the_job(
+    window: Window, server: Server, picture: Path
+) -> None:
+    window.tab("inpaint")
+    window.load_into_editor(picture)
+    window.number("padding", 8, "inpaint")
+    window.page.click("#inpaint-inpaint_area input")
+    window.page.get_by_role("option", name="Only masked").click()
+    unit = panel(window, "inpaint")
+    unit.get_by_label("Enable").check()
+    press(unit, "Canny")
+    press(unit, "What the model sees")
+    expect(window.messages("inpaint")).to_contain_text("Nothing is painted on the picture")
+    window.page.locator("#inpaint-editor canvas").first.scroll_into_view_if_needed()
+    window.paint((60, 40), (20, 10), (40, 10))
+    with window.page.expect_request("**/api/v1/preprocess", timeout=8000) as asked:
+        press(unit, "What the model sees")
+    expect(unit.get_by_text("What the model sees · 60 × 40")).to_be_visible()
+    window.generate("inpaint")
+    window.made()
+    told, sent = asked.value.post_data_json["tab"], server.jobs()[0]["request"]
+    followed = ("kind", "resize_mode", "mask_blur", "mask_invert", "inpaint_area", "padding")
+    assert {name: told[name] for name in followed} == {name: sent[name] for name in followed}
+    assert (told["inpaint_area"], told["padding"]) == ("Only masked", 8)
+    for name in ("init_image", "mask"):
+        ours, theirs = (Image.open(server.input(one[name]["sha256"])).convert("L") for one in (told, sent))
+        assert ours.tobytes() == theirs.tobytes(), name
+
+
 def test_the_model_files_of_a_preprocessor_that_is_used_are_asked_for_too(window: Window) -> None:
     unit = panel(window)
     press(unit, "NormalMap")

@@ -97,7 +97,7 @@ def test_more_maps_than_are_kept_are_made_once_in_a_job() -> None:
     cache.make_room(count)
     for _picture in range(2):
         for number in range(count):
-            make_map(ControlUnit(preprocessor="p", params={"n": number}), source, (8, 8), made, cache, 0)
+            make_map(ControlUnit(preprocessor="p", params={"n": number}), source, (8, 8), made, cache, 0, "Just Resize")
     assert made.calls == count
 
 
@@ -106,6 +106,6 @@ def test_maps_of_a_job_of_many_units_go_when_others_come() -> None:
     cache.make_room(10)
     for units, number in [(10, number) for number in range(12)] + [(0, 99)]:
         cache.make_room(units)
-        make_map(ControlUnit(preprocessor="p", params={"n": number}), source, (8, 8), made, cache, 0)
+        make_map(ControlUnit(preprocessor="p", params={"n": number}), source, (8, 8), made, cache, 0, "Just Resize")
     kept = [number for number in range(12) if cache.get(f'a|p|1|{{"n": {number}}}|0', 0) is not None]
     assert kept == [11]

@@ -52,7 +52,7 @@ class Sizes:
 def test_a_pose_is_looked_for_in_a_picture_as_large_as_the_map_without_a_rim(kind: str, seen: tuple[int, int]):
     source = Source("one", np.zeros((65, 85, 3), np.uint8), np.zeros((65, 85), np.uint8))
     unit = ControlUnit(preprocessor="any", resolution=100)
-    found = make_map(unit, source, (64, 64), Sizes(kind), MapCache(), seed=0)
+    found = make_map(unit, source, (64, 64), Sizes(kind), MapCache(), seed=0, mode="Just Resize")
     assert found.image.shape == (100, 131, 3)
     assert found.data == (seen, seen)
 

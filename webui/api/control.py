@@ -20,15 +20,17 @@ from webui.schema.control import MAX_UNITS, NO_PREPROCESSOR, ControlUnit
 from webui.schema.errors import BadImage, NotFound
 from webui.schema.fields import Parameter, parameters
 from webui.schema.images import ImageRef
+from webui.schema.requests import Img2Img, Request, parse_request
 
 Side = Annotated[int | None, Field(ge=16, le=8192)]
 
 
 class PreprocessBody(BaseModel):
     """A unit, or an `id` of a preprocessor with its `params` and `resolution`. image: a picture that was handed in, or
-    its bytes in base64; none for preprocessors that look at no picture. width, height: of the picture to be drawn; left
-    open, of `like` (a picture that was handed in), else the size of the model. fit: what the model sees, after crop and
-    resize."""
+    its bytes in base64; left open, the unit's own, else the tab's; none for preprocessors that look at no picture.
+    tab: a request as for `/jobs`, whose pictures, resize mode, mask and inpaint area then count as they do in a job.
+    width, height: of the picture to be drawn; left open, of the tab or its picture, of `like` (a picture that was
+    handed in), else the size of the model. fit: what the model sees, after crop and resize."""
 
     model_config = ConfigDict(extra="forbid")
     id: str = NO_PREPROCESSOR
@@ -36,12 +38,13 @@ class PreprocessBody(BaseModel):
     resolution: Annotated[int | None, Field(ge=64, le=2048)] = None
     unit: ControlUnit | None = None
     image: ImageRef | str | None = None
+    tab: dict[str, Any] | None = None
     width: Side = None
     height: Side = None
     model: str = ""
     like: ImageRef | None = None
     fit: bool = False
-    seed: int = Field(0, ge=0)
+    seed: Annotated[int | None, Field(ge=0)] = None
 
 
 def build_router(runtime: Runtime) -> APIRouter:
@@ -87,7 +90,8 @@ def _add_maps(router: APIRouter, runtime: Runtime, questions: Questions) -> None
     def preprocess(body: PreprocessBody) -> dict[str, Any]:
         """The map of a picture, kept so that a request can name it; answered between two steps of a running job."""
         made = questions.preprocess(_question(runtime, body))
-        return {"image": made.image.model_dump(), "width": made.width, "height": made.height, "data": made.data}
+        size = {"width": made.width, "height": made.height}
+        return {"image": made.image.model_dump(), **size, "data": made.data, "masked": made.masked}
 
     @router.get("/inputs/{sha256}.png")
     def handed_in(sha256: str) -> FileResponse:
@@ -115,11 +119,21 @@ def _question(runtime: Runtime, body: PreprocessBody) -> Preprocess:
     unit = body.unit or ControlUnit(preprocessor=body.id, params=body.params)
     if body.resolution is not None:
         unit = ControlUnit.model_validate(unit.model_dump() | {"resolution": body.resolution})
-    width, height = body.width, body.height
-    if width is None or height is None:
-        own = runtime.desk.size(body.model, body.like)
-        width, height = width or own[0], height or own[1]
-    return Preprocess(unit=unit, image=image, width=width, height=height, fit=body.fit, seed=body.seed)
+    tab = None if body.tab is None else parse_request(body.tab)
+    width, height = _size(runtime, body, tab)
+    seed = body.seed if body.seed is not None else max(tab.seed, 0) if tab is not None else 0
+    return Preprocess(unit=unit, image=image, tab=tab, width=width, height=height, fit=body.fit, seed=seed)
+
+
+def _size(runtime: Runtime, body: PreprocessBody, tab: Request | None) -> tuple[int, int]:
+    """(width, height) of the picture that shall be drawn."""
+    wanted = (None, None) if tab is None else (tab.width, tab.height)
+    width, height = body.width or wanted[0], body.height or wanted[1]
+    if width is not None and height is not None:
+        return width, height
+    like = tab.init_image if isinstance(tab, Img2Img) else body.like
+    own = runtime.desk.size(body.model or (tab.model if tab is not None else ""), like)
+    return width or own[0], height or own[1]
 
 
 def _decoded(text: str) -> bytes:

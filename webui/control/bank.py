@@ -12,21 +12,19 @@ from torch import Tensor
 
 from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
 from webui.control.adapters import AdapterKind, Base, Hint, Map, Match
-from webui.control.geometry import CROP, Pixels, fit, mirrored_to
-from webui.control.maps import MapCache, Preprocessors, Source, blank, make_map, pixels_of
+from webui.control.geometry import Pixels, mirrored_to
+from webui.control.hints import Box, Hints, Part
+from webui.control.maps import MapCache, Preprocessors
 from webui.control.policy import in_pass
 from webui.control.shelf import Loaded, Shelf
 from webui.control.units import Fitted, LoneUnit, PassUnits, Unit
 from webui.control.validate import check_fit
-from webui.images.mask import load_mask
 from webui.nn.config import ModelConfig
-from webui.schema.control import CONTROL_RESIZE_MODES, NO_PREPROCESSOR, ControlUnit
-from webui.schema.errors import BadRequest, ModelError
+from webui.schema.control import NO_PREPROCESSOR, ControlUnit
+from webui.schema.errors import ModelError
 from webui.schema.images import ImageRef
-from webui.schema.requests import RESIZE_MODES, Img2Img, Inpaint, Request
+from webui.schema.requests import Request
 from webui.schema.resolve import hires_model
-
-Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,11 @@ class Frame:
     shape: tuple[int, int, int]
     hires: bool = False
     crop: Box | None = None
+
+    @property
+    def part(self) -> Part:
+        """What of the picture is drawn, and at which size."""
+        return Part(self.width, self.height, self.crop)
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,7 @@ class UnitBank:
     def __init__(self, request: Request, tools: ControlTools) -> None:
         self._request = request
         self._tools = tools
+        self._hints = Hints(request, tools.preprocessors, tools.maps, tools.picture)
         self._fitted_to: dict[tuple[int, Frame], Fitted] = {}
         self._files: dict[str, ControlModel] = {}
         tools.maps.make_room(len(self.units))
@@ -97,16 +101,8 @@ class UnitBank:
         self._fitted_to.clear()
 
     def map(self, unit: ControlUnit, frame: Frame) -> Map:
-        """The map of a unit at its own size; made once. What follows from no picture is cropped after."""
-        size = frame.width, frame.height
-        seed = max(self._request.seed, 0)
-        looks = self._looks(unit)
-        source = self._source(unit, size, frame.crop if looks else None)
-        made = make_map(unit, source, size, self._tools.preprocessors, self._tools.maps, seed)
-        if looks or frame.crop is None or not isinstance(self._request, Img2Img):
-            return made
-        first = self._tools.picture(self._request.init_image).size
-        return Map(_cropped(made.image, first, frame.crop, self._mode(unit)), made.data)
+        """The map of a unit at its own size; made once."""
+        return self._hints.map(unit, frame.part)
 
     def open(self, frame: Frame, first: Frame) -> PassUnits:
         """The units that act in a pass, their maps fitted to it. first: the frame that `prepare` was given."""
@@ -135,9 +131,6 @@ class UnitBank:
     def _is_alone(self, unit: ControlUnit) -> bool:
         return unit.preprocessor != NO_PREPROCESSOR and self._tools.preprocessors.alone(unit.preprocessor)
 
-    def _looks(self, unit: ControlUnit) -> bool:
-        return unit.preprocessor == NO_PREPROCESSOR or self._tools.preprocessors.looks(unit.preprocessor)
-
     def _is_bgr(self, unit: ControlUnit) -> bool:
         info = self._file(unit).info
         return info is not None and info.bgr
@@ -156,82 +149,26 @@ class UnitBank:
             check_fit(model.name, model.info, self._tools.config)
         return self._tools.shelf.get(model, self._tools.adapters(), self._tools.base)
 
-    def _source(self, unit: ControlUnit, size: tuple[int, int], crop: Box | None) -> Source:
-        """What the unit's map is made of: its own picture, or the tab's; and its mask, or the tab's.
-
-        size: (width, height) of the first pass, for a unit that needs no picture.
-        """
-        ref = unit.image or (self._request.init_image if isinstance(self._request, Img2Img) else None)
-        if ref is None and not self._looks(unit):
-            return blank(*size)
-        if ref is None:
-            raise BadRequest("A control unit has no picture.", "Give it one, or switch it off.")
-        image = pixels_of(self._tools.picture(ref))
-        mask = self._mask(unit, image)
-        key = ref.sha256
-        if crop is not None and isinstance(self._request, Img2Img):
-            first = self._tools.picture(self._request.init_image).size
-            image = _cropped(image, first, crop, unit.resize_mode)
-            mask = None if mask is None else _cropped(mask, first, crop, unit.resize_mode)
-            key += f"{unit.resize_mode}{crop}"
-        mask_ref = unit.mask.sha256 if unit.mask else "tab" if mask is not None else ""
-        return Source(f"{key}/{mask_ref}", image, mask)
-
-    def _mask(self, unit: ControlUnit, image: Pixels) -> Pixels | None:
-        """The mask of a unit at its picture's size (h w), or None."""
-        if unit.mask is not None:
-            mask = load_mask(self._tools.picture(unit.mask))
-        elif isinstance(self._request, Inpaint):
-            mask = load_mask(self._tools.picture(self._request.mask))
-            mask = mask.point(lambda value: 255 - value) if self._request.mask_invert else mask
-        else:
-            return None
-        return np.asarray(mask.resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST), np.uint8)
-
-    def _mode(self, unit: ControlUnit) -> str:
-        """How the unit's map is brought to size: the tab's own picture follows the tab's resize mode."""
-        if unit.image is None and isinstance(self._request, Img2Img):
-            return CONTROL_RESIZE_MODES[RESIZE_MODES.index(self._request.resize_mode)]
-        return unit.resize_mode
-
     def _hint(self, unit: ControlUnit, frame: Frame, first: Frame, match: Match, bgr: bool = False) -> Hint:
         """The map fitted to the pass, as the network reads it."""
-        made, mode = self.map(unit, first), self._mode(unit)
-        kind = "" if unit.preprocessor == NO_PREPROCESSOR else self._tools.preprocessors.kind(unit.preprocessor)
-        pixels = self._fitted(made.image, frame, mode, kind)
-        image = self._tensor(pixels[..., ::-1] if bgr else pixels)
-        source = self._source(unit, (first.width, first.height), first.crop)
-        mask = None
-        if source.mask is not None:
-            mask = (self._tensor(self._fitted(source.mask, frame, mode, "mask")[..., None]) > 0.5).to(image)
+        seen = self._hints.seen(unit, frame.part, first.part)
+        image = self._padded(seen.image[..., ::-1] if bgr else seen.image, frame)
+        mask = None if seen.mask is None else self._padded(seen.mask[..., None], frame)
         if match.hint == "inpaint" and mask is not None:
             image = image * (1 - mask) - mask
-        return Hint(image, made.image, unit, mask, made.data)
+        return Hint(image, seen.made.image, unit, mask, seen.made.data)
 
     def _region(self, unit: ControlUnit, frame: Frame) -> Tensor | None:
-        """Where the unit acts, (1 1 h w) in 0..1; None for everywhere, as where the mask is all white."""
-        if unit.region_mask is None:
-            return None
-        mask = np.asarray(load_mask(self._tools.picture(unit.region_mask)), np.uint8)
-        if frame.crop is not None and isinstance(self._request, Img2Img):
-            mask = _cropped(mask, self._tools.picture(self._request.init_image).size, frame.crop, CROP)
-        if mask.min() == 255:
-            return None
-        return self._tensor(self._fitted(mask, frame, CROP, "mask")[..., None])
+        """Where the unit acts, (1 1 h w) in 0..1; None for everywhere."""
+        mask = self._hints.region(unit, frame.part)
+        return None if mask is None else self._padded(mask[..., None], frame)
 
-    def _fitted(self, image: Pixels, frame: Frame, mode: str, kind: str) -> Pixels:
-        """At the size of the pass, the rest up to whole latent pixels being mirrored as the picture's is."""
-        fitted = fit(image, frame.width, frame.height, mode, kind)
+    def _padded(self, pixels: Pixels, frame: Frame) -> Tensor:
+        """(1 c h w) in 0..1, the rest up to whole latent pixels being mirrored as the picture's is."""
         multiple = self._tools.config.vae.downscale
-        return mirrored_to(fitted, frame.shape[2] * multiple, frame.shape[1] * multiple)
+        return self._tensor(mirrored_to(pixels, frame.shape[2] * multiple, frame.shape[1] * multiple))
 
     def _tensor(self, pixels: Pixels) -> Tensor:
         """(h w c) -> (1 c h w) in 0..1."""
         plain = torch.from_numpy(np.array(pixels, np.float32)).permute(2, 0, 1)[None] / 255
         return plain.to(self._tools.device, self._tools.base.dtype)
-
-
-def _cropped(image: Pixels, first: tuple[int, int], crop: Box, mode: str) -> Pixels:
-    """The part of a picture that lies on `crop` of the first picture, whose size is `first` (width, height)."""
-    left, top, right, bottom = crop
-    return np.ascontiguousarray(fit(image, *first, mode)[top:bottom, left:right])

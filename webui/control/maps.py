@@ -94,16 +94,23 @@ class MapCache:
 
 
 def make_map(
-    unit: ControlUnit, source: Source, size: tuple[int, int], preprocessors: Preprocessors, cache: MapCache, seed: int
+    unit: ControlUnit,
+    source: Source,
+    size: tuple[int, int],
+    preprocessors: Preprocessors,
+    cache: MapCache,
+    seed: int,
+    mode: str,
 ) -> Map:
-    """The map of a unit. size: (width, height) that will be drawn, for a pixel-perfect resolution.
+    """The map of a unit. size, mode: the (width, height) that will be drawn and how the map will be brought to it, for
+    a pixel-perfect resolution.
 
     Raises:
         AtelierError: what the preprocessor says.
     """
     if unit.preprocessor == NO_PREPROCESSOR:
         return Map(source.image.copy())
-    resolution = resolution_of(unit, source.image, size) if preprocessors.at_resolution(unit.preprocessor) else 0
+    resolution = resolution_of(unit, source.image, size, mode) if preprocessors.at_resolution(unit.preprocessor) else 0
     key = _key(unit, source, resolution, preprocessors.version(unit.preprocessor))
     found = cache.get(key, seed)
     if found is None:
@@ -114,9 +121,9 @@ def make_map(
     return found
 
 
-def resolution_of(unit: ControlUnit, image: Pixels, size: tuple[int, int]) -> int:
+def resolution_of(unit: ControlUnit, image: Pixels, size: tuple[int, int], mode: str) -> int:
     """The shorter side at which the map is made."""
-    return pixel_perfect(image, *size, unit.resize_mode) if unit.pixel_perfect else unit.resolution
+    return pixel_perfect(image, *size, mode) if unit.pixel_perfect else unit.resolution
 
 
 def blank(width: int, height: int) -> Source:

@@ -97,12 +97,17 @@ class Shelf:
 def load_control(model: ControlModel, adapters: Sequence[AdapterKind], base: Base, device: torch.device) -> Loaded:
     """The network of a file. Raises ModelError."""
     header = read_header(model.path)
+    adapter, match = match_of(model, adapters, header)
+    with safe_open(model.path, framework="pt", device="cpu") as file:
+        return Loaded(adapter.load(Weights(file, header), match, base, device), match)
+
+
+def match_of(model: ControlModel, adapters: Sequence[AdapterKind], header: Header) -> tuple[AdapterKind, Match]:
+    """What the network of a file is, and what loads it. Raises ModelError."""
     for adapter in adapters:
         match = adapter.probe(header)
         if match is not None:
-            match = match if model.info is None else told(match, model.info)
-            with safe_open(model.path, framework="pt", device="cpu") as file:
-                return Loaded(adapter.load(Weights(file, header), match, base, device), match)
+            return adapter, match if model.info is None else told(match, model.info)
     raise ModelError(
         f"No extension knows what {model.name} is.", "Enable the extension it is for, or choose another file."
     )

@@ -11,16 +11,13 @@ import torch
 from PIL import Image
 from pydantic import ValidationError
 
-from webui.control.geometry import Pixels, fit
-from webui.control.maps import Source, blank, make_map, pixels_of
+from webui.control.geometry import Pixels
+from webui.control.hints import Hints, Part
 from webui.engine.extensions import Extensions
-from webui.engine.units import is_json
-from webui.ext.api import Map
+from webui.engine.units import first_part, is_json
 from webui.ext.signatures import asks_for
-from webui.images.given import read_given
-from webui.images.mask import load_mask
+from webui.images.given import GivenPictures, read_given
 from webui.schema.asks import Answer, Preprocess, RouteCall, What, name_of
-from webui.schema.control import NO_PREPROCESSOR
 from webui.schema.errors import AtelierError, BadRequest, ExtensionError
 from webui.schema.images import ImageRef
 
@@ -91,16 +88,22 @@ class Answers:
         return Answer(body={"extensions": [one.to_json() for one in self._extensions.host.report()]}), ()
 
     def _map(self, ask: Ask, question: Preprocess) -> tuple[Answer, tuple[bytes, ...]]:
-        """The map of a unit; where `fit` is wanted, as large as the picture that is drawn."""
-        unit, preprocessors = question.unit, self._extensions.preprocessors()
-        size = question.width, question.height
-        source = blank(*size) if question.image is None else _source(ask, question.image, unit.mask)
-        found = make_map(unit, source, size, preprocessors, self._extensions.maps, question.seed)
-        if question.fit:
-            kind = "" if unit.preprocessor == NO_PREPROCESSOR else preprocessors.kind(unit.preprocessor)
-            found = Map(fit(found.image, *size, unit.resize_mode, kind), found.data)
-        body = {"data": found.data} if is_json(found.data) else {}
-        return Answer(body=body, sizes=(size_of(found.image),)), (frame_of(found.image),)
+        """The map of a unit as a job would make it; where `fit` is wanted, as its network would see it."""
+        request, pictures = question.request, GivenPictures(ask.images).open
+        hints = Hints(request, self._extensions.preprocessors(), self._extensions.maps, pictures)
+        (unit,) = request.control
+        body: dict[str, Any] = {}
+        if not question.fit:
+            found = hints.map(unit, Part(question.width, question.height))
+            image = found.image
+        else:
+            part = first_part(request, question.width, pictures)
+            seen = hints.seen(unit, part, part)
+            masked = seen.mask is not None and self._extensions.control_hint(unit) == "inpaint"
+            found, image = seen.made, seen.blackened if masked else seen.image
+            body["masked"] = masked
+        body |= {"data": found.data} if is_json(found.data) else {}
+        return Answer(body=body, sizes=(size_of(image),)), (frame_of(image),)
 
     def _route(self, ask: Ask, call: RouteCall) -> tuple[Answer, tuple[bytes, ...]]:
         """`route(body, images)` of an extension: a JSON object, or that and pictures (PIL)."""
@@ -114,15 +117,6 @@ class Answers:
             )
         pixels: Sequence[Pixels] = [np.asarray(image.convert("RGB"), np.uint8) for image in images]
         return Answer(body=body, sizes=tuple(map(size_of, pixels))), tuple(map(frame_of, pixels))
-
-
-def _source(ask: Ask, ref: ImageRef, mask_ref: ImageRef | None) -> Source:
-    """What a map is made of: a picture, and the mask at its size."""
-    image = pixels_of(ask.picture(ref))
-    if mask_ref is None:
-        return Source(f"{ref.sha256}/", image)
-    grey = load_mask(ask.picture(mask_ref)).resize((image.shape[1], image.shape[0]), Image.Resampling.NEAREST)
-    return Source(f"{ref.sha256}/{mask_ref.sha256}", image, np.asarray(grey, np.uint8))
 
 
 def size_of(pixels: Pixels) -> tuple[int, int]:

@@ -12,9 +12,11 @@ import torch
 from PIL.Image import Image
 
 from webui.checkpoints.control_catalogue import ControlCatalogue
+from webui.checkpoints.header import read_header
+from webui.control.adapters import HintKind, Match
 from webui.control.bank import ControlTools
 from webui.control.maps import MapCache
-from webui.control.shelf import Shelf
+from webui.control.shelf import Shelf, match_of
 from webui.engine.control import Stopped
 from webui.engine.executor import Executor
 from webui.engine.preprocessors import HostPreprocessors, Kept
@@ -27,6 +29,7 @@ from webui.ext.network_guard import NetworkPrint
 from webui.ext.owned import OwnedKind
 from webui.ext.state import Choices, ExtState
 from webui.ext.weights import FOLDER
+from webui.schema.control import NO_PREPROCESSOR, ControlUnit
 from webui.schema.images import ImageRef
 
 PASSING = (Stopped, torch.OutOfMemoryError, MemoryError)
@@ -116,7 +119,22 @@ class Extensions:
     ) -> ControlTools:
         """What the control units of a job work with."""
         return ControlTools(
-            self.catalogue, self.preprocessors(check_cancel),
-            lambda: [OwnedKind(self.host, owner, spec, kind) for owner, spec, kind in self.host.adapters()],
-            self.shelf, self.maps, executor.config, executor.base, self._device, picture, note,
+            self.catalogue, self.preprocessors(check_cancel), self._adapters, self.shelf, self.maps, executor.config,
+            executor.base, self._device, picture, note,
         )  # fmt: skip
+
+    def control_hint(self, unit: ControlUnit) -> HintKind:
+        """What the network of a unit reads; no weights are loaded.
+
+        Raises:
+            NotFound: there is no such file. ModelError: nothing knows it.
+        """
+        alone = unit.preprocessor != NO_PREPROCESSOR and self.preprocessors().alone(unit.preprocessor)
+        if alone or not unit.model:
+            return Match("").hint
+        model = self.catalogue.find(unit.model)
+        _, match = match_of(model, self._adapters(), read_header(model.path))
+        return match.hint
+
+    def _adapters(self) -> list[OwnedKind]:
+        return [OwnedKind(self.host, owner, spec, kind) for owner, spec, kind in self.host.adapters()]

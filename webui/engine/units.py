@@ -13,6 +13,7 @@ from PIL import Image
 from webui.control.adapters import Base
 from webui.control.bank import Frame, UnitBank
 from webui.control.effect import Ratios
+from webui.control.hints import Part
 from webui.control.units import PassUnits
 from webui.engine.telling import Telling
 from webui.ext.passes import PassInfo
@@ -97,13 +98,16 @@ def effect_note(measured: bool, means: list[float]) -> str:
 
 def first_frame(request: Request, facts: ModelFacts, pictures: Callable[[ImageRef], Image.Image]) -> Frame:
     """The size of the job's first pass."""
-    width, height = request.width or facts.config.native_size, request.height or facts.config.native_size
-    crop = None
-    if isinstance(request, Inpaint):
-        canvas = prepare(request, opaque(pictures(request.init_image)), pictures(request.mask))
-        crop = canvas.region.box if canvas.region is not None else None
-        width, height = canvas.image.size
-    return Frame(width, height, facts.latent_shape(width, height), False, crop)
+    part = first_part(request, facts.config.native_size, pictures)
+    return Frame(part.width, part.height, facts.latent_shape(part.width, part.height), False, part.crop)
+
+
+def first_part(request: Request, native_size: int, pictures: Callable[[ImageRef], Image.Image]) -> Part:
+    """What the job's first pass draws. native_size: the side of a picture whose size is left open, in pixels."""
+    if not isinstance(request, Inpaint):
+        return Part(request.width or native_size, request.height or native_size)
+    canvas = prepare(request, opaque(pictures(request.init_image)), pictures(request.mask))
+    return Part(*canvas.image.size, canvas.region.box if canvas.region is not None else None)
 
 
 def is_json(data: Any) -> bool:

@@ -25,12 +25,14 @@ LONGEST_REPORT = 3.0
 
 @dataclass(frozen=True)
 class MadeMap:
-    """A map as it is kept beside pictures that were handed in. data: what belongs to it, as the joints of a pose."""
+    """A map as it is kept beside pictures that were handed in. data: what belongs to it, as the joints of a pose.
+    masked: whether black stands where the model sees -1, the mask of an inpaint network."""
 
     image: ImageRef
     width: int
     height: int
     data: Any = None
+    masked: bool = False
 
 
 class Questions:
@@ -51,17 +53,19 @@ class Questions:
             AtelierError: the preprocessor failed, or the engine did.
         """
         unit = self._desk.steering.filled(question.unit)
-        if question.image is None and self._desk.steering.looks(unit.preprocessor):
+        picture = question.source
+        if picture is None and self._desk.steering.looks(unit.preprocessor):
             raise BadRequest("There is no picture to make a map of.", "Give the unit one.")
-        if question.image is not None and unit.preprocessor == NO_PREPROCESSOR and not question.fit:
-            width, height = self._inputs.size(question.image)
-            return MadeMap(question.image, width, height)
+        if picture is not None and unit.preprocessor == NO_PREPROCESSOR and not question.fit:
+            width, height = self._inputs.size(picture)
+            return MadeMap(picture, width, height)
         fixed = question.model_copy(update={"unit": unit})
         answer, frames = self._ask("preprocess", fixed, LONGEST_MAP)
         if not answer.sizes:
             raise AtelierError("The preprocessor gave no picture.", "Choose another one.")
         (width, height), pixels = answer.sizes[0], frames[0]
-        return MadeMap(self._keep((width, height), pixels), width, height, answer.body.get("data"))
+        masked = bool(answer.body.get("masked"))
+        return MadeMap(self._keep((width, height), pixels), width, height, answer.body.get("data"), masked)
 
     def route(self, call: RouteCall) -> tuple[dict[str, Any], tuple[ImageRef, ...]]:
         """What an extension's route answers: JSON, and pictures.
@@ -76,8 +80,9 @@ class Questions:
         return answer.body, tuple(self._keep(size, frame) for size, frame in zip(answer.sizes, frames, strict=True))
 
     def report(self) -> list[Mapping[str, Any]]:
-        """How extensions are in the engine: nothing while it starts, what it said last while it is too busy."""
-        self._last_report = self._ask_report() if self._engine.ready else []
+        """How extensions are in the engine: only those that failed while it starts, what it said last while it is too
+        busy."""
+        self._last_report = self._ask_report() if self._engine.ready else self._failed()
         return self._last_report
 
     def _ask_report(self) -> list[Mapping[str, Any]]:
@@ -88,8 +93,11 @@ class Questions:
             future.cancel()
             return self._last_report
         except AtelierError:
-            return []
+            return self._failed()
         return list(answer.body.get("extensions", []))
+
+    def _failed(self) -> list[Mapping[str, Any]]:
+        return [{"id": id, "state": "failed", "reason": reason} for id, reason in self._engine.faults.items()]
 
     def _ask(self, what: What, question: Preprocess | RouteCall, patience: float) -> Answered:
         images = {ref.sha256: self._inputs.read(ref) for ref in question.image_refs}

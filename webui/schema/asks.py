@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from webui.schema.control import ControlUnit
 from webui.schema.images import ImageRef
+from webui.schema.requests import Img2Img, Request, Txt2Img
 
 What = Literal["preprocess", "route", "report"]
 
@@ -21,17 +22,21 @@ def name_of(what: What, body: Mapping[str, Any]) -> str:
 
 
 class Preprocess(BaseModel):
-    """The map of one unit. image: what it is made from (the unit's own picture, or the tab's); None for preprocessors
-    that look at none.
+    """The map of one unit. image: what it is made from, in the place of the unit's own picture; None: that one, else
+    the tab's.
 
+    tab: the request that the unit is for, of which all counts that maps follow from: its kind and pictures, the resize
+    mode, mask and inpaint area. None: one that starts from no picture.
     width, height: the picture that shall be drawn, in pixels; they decide a pixel-perfect resolution.
-    fit: answer with what the model sees, after crop and resize to width x height, in the place of the bare map.
+    fit: answer with what the model sees: after crop and resize to width x height, of "Only masked" that part alone, in
+    the place of the bare map of the whole picture.
     seed: of preprocessors that draw random numbers.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     unit: ControlUnit
     image: ImageRef | None = None
+    tab: Request | None = None
     width: int = Field(512, ge=16, le=8192)
     height: int = Field(512, ge=16, le=8192)
     fit: bool = False
@@ -39,7 +44,21 @@ class Preprocess(BaseModel):
 
     @property
     def image_refs(self) -> tuple[ImageRef, ...]:
-        return tuple(ref for ref in (self.image, *self.unit.image_refs) if ref is not None)
+        own = () if self.tab is None else self.tab.own_image_refs
+        return tuple(ref for ref in (self.image, *own, *self.unit.image_refs) if ref is not None)
+
+    @property
+    def source(self) -> ImageRef | None:
+        """The picture that the map is made from."""
+        tab = self.tab.init_image if isinstance(self.tab, Img2Img) else None
+        return self.image or self.unit.image or tab
+
+    @property
+    def request(self) -> Request:
+        """A job's request with this unit alone."""
+        unit = self.unit if self.image is None else self.unit.model_copy(update={"image": self.image})
+        known = {"control": (unit,), "width": self.width, "height": self.height, "seed": self.seed}
+        return (self.tab or Txt2Img(control=())).model_copy(update=known)
 
 
 class RouteCall(BaseModel):

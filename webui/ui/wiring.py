@@ -95,12 +95,12 @@ def wire_send(bridge: Bridge, runtime: Runtime) -> None:
 
 
 def wire_own(bridge: Bridge) -> None:
-    """The script asks for the tab's own picture: what a control unit without one works on. Nothing meets the server."""
+    """The script asks for the tab's own picture, and its mask: what a control unit without one works on. Nothing meets
+    the server."""
     if bridge.own is None:
         return
-    pictures = bridge.tab.pictures
-    source = pictures.get("editor") or pictures["image"]
-    bridge.own.click(None, source, None, js=f"(value) => {{ atelier.units.take('{bridge.tab.name}', value) }}")
+    take = f"(...values) => {{ atelier.units.take('{bridge.tab.name}', ...values) }}"
+    bridge.own.click(None, list(bridge.tab.pictures.values()), None, js=take)
 
 
 def wire_models(

@@ -66,7 +66,7 @@ atelier.unit = (() => {
     const { map } = given.unit;
     const act = (text, title, work, off) => el("button", { type: "button", class: "a-chip", title, onclick: work, disabled: off }, text);
     const picture = map ? el("img", { src: atelier.zones.url(map.sha), alt: map.seen ? "What the model sees" : "The map", draggable: "true" }) : el("span", { class: "a-empty" }, atelier.unitPose.offered(given) ? "Edit joints draws a pose here" : "Preview the map here");
-    const label = !map ? "Map" : `${map.seen ? "What the model sees" : "Map"} · ${map.width} × ${map.height}`;
+    const label = !map ? "Map" : `${map.seen ? "What the model sees" : "Map"} · ${map.width} × ${map.height}${map.masked ? " · masked: black" : ""}`;
     const use = () => {
       given.set({ image: map.sha, preprocessor: NONE, params: {}, map: null, enabled: true });
       given.redraw();
@@ -75,7 +75,7 @@ atelier.unit = (() => {
     const actions = el("div", { class: "a-zone-actions" },
       atelier.unitPose.offered(given) ? pose(given, act) : null,
       act("Preview map", "Make the map of the picture", (event) => preview(given, false, event.currentTarget)),
-      act("What the model sees", "The map after crop and resize", (event) => preview(given, true, event.currentTarget)),
+      act("What the model sees", "The map after crop and resize, as a job would make it; what an inpaint model does not see is black", (event) => preview(given, true, event.currentTarget)),
       act("Edit", "Paint on the map and use it as the picture", edit, !map || map.seen),
       act("Use", "Take the map as the picture, without a preprocessor", use, !map || map.seen));
     return el("div", { class: `a-zone-frame${map ? " a-filled" : ""}` }, el("div", { class: "a-zone-bar" }, el("span", { class: "a-zone-label" }, label)), el("div", { class: "a-zone a-map" }, picture), actions);
@@ -101,14 +101,13 @@ atelier.unit = (() => {
     button.disabled = true;
     button.classList.add("a-waiting");
     try {
-      const own = await given.own();
-      const image = unit.image || own;
+      const request = await given.request();
       const looks = about.preprocessors.find((item) => item.id === unit.preprocessor)?.picture !== false;
-      if (!image && looks) throw { message: "This unit has no picture yet.", cure: "Drop one on its picture field." };
-      const size = { width: atelier.form.value(tab, "width"), height: atelier.form.value(tab, "height"), model: atelier.form.value(tab, "model") };
-      const body = JSON.stringify({ unit: { ...given.outgoing(), enabled: true }, image: image ? { sha256: image } : null, like: own ? { sha256: own } : null, fit, ...size });
+      if (!unit.image && !request.init_image && looks) throw { message: "This unit has no picture yet.", cure: "Drop one on its picture field." };
+      if (fit && request.kind === "img2img" && atelier.form.value(tab, "inpaint_area") === "Only masked") throw { message: "Nothing is painted on the picture: there is no masked part to see.", cure: "Paint over what shall change." };
+      const body = JSON.stringify({ unit: { ...given.outgoing(), enabled: true }, tab: request, fit });
       const made = await atelier.api("/api/v1/preprocess", { method: "POST", body, headers: { "content-type": "application/json" } });
-      given.set({ map: { sha: made.image.sha256, width: made.width, height: made.height, seen: fit, pose: made.data?.people?.length ? JSON.stringify(made.data) : "" } });
+      given.set({ map: { sha: made.image.sha256, width: made.width, height: made.height, seen: fit, masked: made.masked, pose: made.data?.people?.length ? JSON.stringify(made.data) : "" } });
     } catch (problem) {
       atelier.say(tab, problem);
     }

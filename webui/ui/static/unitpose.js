@@ -42,11 +42,14 @@ atelier.unitPose = (() => {
   }
 
   /** The size at which the engine will draw the map. */
-  async function canvas({ unit, tab }, picture) {
-    const asked = [atelier.form.value(tab, "width") || 512, atelier.form.value(tab, "height") || 512].map(Number);
+  async function canvas({ unit, tab, ...given }, picture) {
+    const tabs = await given.own();
+    const open = tabs ? await measured(atelier.zones.url(tabs)) : [512, 512];
+    const asked = ["width", "height"].map((name, axis) => Number(atelier.form.value(tab, name) || open[axis]));
+    const mode = unit.image || !tabs ? unit.resize_mode : atelier.form.value(tab, "resize_mode");
     const own = picture ? await measured(atelier.zones.url(picture)) : asked;
     const scales = asked.map((side, axis) => side / own[axis]);
-    const fitted = unit.resize_mode === "Resize and Fill" ? Math.min(...scales) : Math.max(...scales);
+    const fitted = mode?.toLowerCase() === "resize and fill" ? Math.min(...scales) : Math.max(...scales);
     const short = unit.pixel_perfect ? Math.max(1, Math.round(fitted * Math.min(...own))) : unit.resolution;
     return own.map((side) => Math.max(1, Math.round((side * short) / Math.min(...own))));
   }

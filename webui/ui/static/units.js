@@ -3,6 +3,9 @@ atelier.units = (() => {
   const { el } = atelier;
   const KEY = (tab) => `atelier/control/${tab}`;
   const PICTURES = ["image", "mask", "region_mask"];
+  const FOLLOWED = { txt2img: ["model", "width", "height", "seed"] }; // what maps follow from in the form
+  FOLLOWED.img2img = [...FOLLOWED.txt2img, "resize_mode"];
+  FOLLOWED.inpaint = [...FOLLOWED.img2img, "mask_blur", "mask_invert", "inpaint_area", "padding"];
   let about = null; // what the server has: fields, preprocessors, models, types, the largest number of units
   const panels = {}; // tab -> {units, chosen, view}
   const asked = {}; // tab -> what waits for the tab's own picture
@@ -102,29 +105,50 @@ atelier.units = (() => {
       redraw: () => draw(tab),
       remove: () => remove(tab, index),
       own: () => own(tab),
+      request: () => request(tab),
       outgoing: () => outgoing(unit),
       reload: look,
     };
   }
 
   /** The picture of the tab itself (img2img, inpaint), handed in; "" where there is none. */
-  function own(tab) {
+  const own = async (tab) => (await pictures(tab)).image;
+
+  /** The picture of the tab and its mask, handed in; "" where there is none. */
+  async function pictures(tab) {
+    const [source, uploaded] = await held(tab);
+    try {
+      const image = (await atelier.zones.ofGradio(source)) ?? "";
+      return { image, mask: tab === "inpaint" && image ? await atelier.zones.maskOfGradio(source, uploaded) : "" };
+    } catch {
+      return { image: "", mask: "" };
+    }
+  }
+
+  /** What Gradio's components of the tab hold. */
+  function held(tab) {
     const button = document.getElementById(`${tab}-own`);
-    if (!button) return "";
+    if (!button) return [];
     return new Promise((resolve) => {
       asked[tab] = resolve;
       button.click();
     });
   }
 
-  /** Gradio calls it with the tab's picture when `own` asked. */
-  async function take(tab, value) {
-    try {
-      asked[tab]?.((await atelier.zones.ofGradio(value)) ?? "");
-    } catch {
-      asked[tab]?.("");
-    }
+  /** Gradio calls it with the tab's pictures when `held` asked. */
+  function take(tab, ...values) {
+    asked[tab]?.(values);
     delete asked[tab];
+  }
+
+  /** The tab's form as a request, as far as maps follow from it. A picture or a mask that is missing is no mistake yet:
+   *  a unit with a picture of its own can be looked at. */
+  async function request(tab) {
+    const { image, mask } = await pictures(tab);
+    const kind = image ? (tab === "inpaint" && !mask ? "img2img" : tab) : "txt2img";
+    const values = FOLLOWED[kind].map((name) => [name, atelier.form.value(tab, name)]).filter(([, value]) => value !== null);
+    const ref = (name, sha, wanted) => (wanted ? { [name]: { sha256: sha } } : {});
+    return { kind, ...Object.fromEntries(values), ...ref("init_image", image, kind !== "txt2img"), ...ref("mask", mask, kind === "inpaint") };
   }
 
   const ask = async () => (about = await atelier.api("/api/v1/control"));

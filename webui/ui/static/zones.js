@@ -93,6 +93,26 @@ atelier.zones = (() => {
     return upload(await (await fetch(file.url)).blob());
   }
 
+  /** The mask of the inpaint tab, handed in: what was uploaded, else white where a layer is painted. "": there is none. */
+  async function maskOfGradio(editor, uploaded) {
+    if (uploaded?.url) return ofGradio(uploaded);
+    const files = (editor?.layers ?? []).filter((layer) => layer?.url);
+    const layers = await Promise.all(files.map(async ({ url }) => createImageBitmap(await (await fetch(url)).blob())));
+    if (!layers.length) return "";
+    const canvas = Object.assign(document.createElement("canvas"), { width: layers[0].width, height: layers[0].height });
+    const pen = canvas.getContext("2d");
+    for (const layer of layers) pen.drawImage(layer, 0, 0);
+    const picture = pen.getImageData(0, 0, canvas.width, canvas.height);
+    let painted = false;
+    for (let at = 0; at < picture.data.length; at += 4) {
+      const white = picture.data[at + 3] > 0;
+      painted ||= white;
+      picture.data.fill(white ? 255 : 0, at, at + 3).fill(255, at + 3, at + 4);
+    }
+    pen.putImageData(picture, 0, 0);
+    return painted ? upload(await new Promise((done) => canvas.toBlob(done))) : "";
+  }
+
   function paste(event) {
     const file = [...(event.clipboardData?.files ?? [])].find((item) => item.type.startsWith("image/"));
     if (!file || !hovered) return;
@@ -101,5 +121,5 @@ atelier.zones = (() => {
     hovered(file);
   }
 
-  return { zone, upload, url, ofGradio, wire: () => document.addEventListener("paste", paste, true) };
+  return { zone, upload, url, ofGradio, maskOfGradio, wire: () => document.addEventListener("paste", paste, true) };
 })();
