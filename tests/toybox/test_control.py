@@ -10,12 +10,13 @@ from PIL import Image
 from safetensors import safe_open
 
 from models.toybox.control_exam import edges_of, exam
+from models.toybox.estimators import depth_of, joints_of
 from models.toybox.evaluate_control import f1, joints_near, read_net
 from models.toybox.export import CHECKPOINT
-from models.toybox.hints import KINDS, edges, nearness, places, skeletons
+from models.toybox.hints import KINDS, edges, gray, nearness, places, skeletons
 from models.toybox.render import render
 from models.toybox.train_control import CONTROL_CONFIG, FOLDER
-from models.toybox.world import Facts, PersonWords, ThingWords, build_scene
+from models.toybox.world import Facts, PersonWords, ThingWords, build_scene, full_caption
 from webui import ControlUnit, Pipeline, Txt2Img
 from webui.checkpoints.control import detect_control
 from webui.checkpoints.header import read_header
@@ -147,3 +148,27 @@ def test_the_edges_of_a_picture_follow_the_map_and_without_control_they_do_not()
         for units in ((unit,), ())
     )
     assert steered > 0.6 > 0.4 > plain
+
+
+def drawn(facts, kind, hint, seed):
+    """Two pictures (2 3 h w) in -1..1 of a scene's prompt and one seed: steered by its map, and not."""
+    pipe = Pipeline.load(CHECKPOINT.stem, models_dir=CHECKPOINT.parents[1], device="cpu")
+    unit = ControlUnit(image=pipe.add_image(Image.fromarray(hint)), model=f"toybox-{kind}")
+    request = {"prompt": full_caption(facts), "seed": seed, "steps": 10, "cfg_scale": 4}
+    images = [pipe.generate(Txt2Img(**request, control=units)).images[0].image for units in ((unit,), ())]
+    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).permute(0, 3, 1, 2) / 127.5 - 1
+
+
+def test_the_depth_of_a_picture_follows_the_map_and_without_control_it_does_not():
+    wanted = nearness(scene(BALL))
+    inside = render(scene(BALL)).owner == 0
+    seen = depth_of(drawn(BALL, "depth", gray(wanted), seed=5)).numpy() * 255
+    steered, plain = (np.abs(one - wanted)[inside].mean() for one in seen)
+    assert steered < 20 < 60 < plain
+
+
+def test_a_person_stands_as_the_skeleton_does_and_without_control_not():
+    wanted = places(scene(PERSON)) * 128
+    found = joints_of(drawn(PERSON, "pose", skeletons(scene(PERSON)), seed=4))
+    steered, plain = (0 if one is None else joints_near(one[:, :2], wanted).sum() for one in found)
+    assert steered >= 15 > 3 >= plain
