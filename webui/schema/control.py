@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -84,6 +85,20 @@ class ControlUnit(BaseModel):
     save_map: bool = parameter(
         True, title="Keep the map", help="Show and save the map with the pictures.", group="control"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _guess_mode(cls, given: Any) -> Any:
+        """`guess_mode`, which other programs take in the place of a mode: true is that control counts more."""
+        if not isinstance(given, Mapping) or "guess_mode" not in given:
+            return given
+        rest = {name: value for name, value in given.items() if name != "guess_mode"}
+        if not isinstance(given["guess_mode"], bool):
+            raise ValueError("guess_mode is true or false")
+        mode = {"mode": CONTROL} if given["guess_mode"] else {}
+        if mode and rest.get("mode", CONTROL) != CONTROL:
+            raise ValueError(f"guess_mode means the mode {CONTROL!r}, and {rest['mode']!r} is asked for")
+        return {**rest, **mode}
 
     @model_validator(mode="after")
     def _window(self) -> Self:
