@@ -32,9 +32,7 @@ def switch_step(request: Request, model: ModelFacts, sigmas: Tensor, part: int) 
     return sum(round(schedule.sigma_to_timestep(sigma)) >= last for sigma in sigmas[:-1].tolist())
 
 
-def take_over(
-    request: Request, first: ModelFacts, size: tuple[int, int], part: int
-) -> Generator[Work, Any, PassTexts]:
+def take_over(request: Request, first: ModelFacts, size: tuple[int, int], part: int) -> Generator[Work, Any, PassTexts]:
     """The refiner draws from now on: the texts of the pass as it reads them. size: (width, height) in pixels.
 
     The networks of the prompt go with it where it is of the same family; files for another one would not fit.

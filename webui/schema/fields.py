@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 Group = Literal[
     "prompt", "sampling", "size", "batch", "guidance", "seed", "image", "mask", "hires", "refiner", "advanced",
     "control",
-]
+]  # fmt: skip
 
 
 Offers = Literal["models", "refiners", "vaes", "styles"]
