@@ -28,6 +28,8 @@ def main() -> None:
             os._exit(0)
         elif message.body["type"] == "ask":
             answer(wire, message.body["id"], message.body["body"], message.frames)
+        elif message.body["type"] == "held":
+            heard.extend(f"held: {id}" for id in message.body["held"]["faults"])
         elif message.body["type"] == "died":
             heard.append(f"{message.body['job_id']}: {message.body['error']['code']}")
 
@@ -74,6 +76,8 @@ def serve(wire: Wire, job_id: str, wish: str, frames: tuple[bytes, ...]) -> None
         event(wire, {"type": "done", "job_id": job_id})
         return
     if wish == "leak":
+        fault = {"reason": "left something behind", "content": "1"}
+        wire.send({"type": "held", "held": {"faults": {"leaky": fault}, "closely": False}})
         wire.send({"type": "restart", "reason": "torch.cat was replaced"})
         event(wire, {"type": "done", "job_id": job_id})
         time.sleep(0.2)

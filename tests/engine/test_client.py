@@ -266,6 +266,16 @@ def test_an_engine_that_announces_its_end_loses_no_job_and_counts_as_no_fall(har
     assert harness.engine.restarts == 0
 
 
+def test_the_next_engine_is_told_what_is_held_against_extensions_until_they_are_reloaded(harness: Harness) -> None:
+    harness.run("a", "leak")
+    assert harness.engine.faults == {"leaky": "left something behind"}
+    for job_id in ("b", "c"):
+        assert harness.engine.ask("report", {}, {}).result(20)[0].body["heard"][0] == "held: leaky"
+        failure(harness.run(job_id, "exit"))
+    harness.engine.refresh_extensions(["leaky"])
+    assert harness.engine.faults == {}
+
+
 def test_a_job_that_was_handed_to_an_engine_about_to_end_goes_to_the_next_one(harness: Harness) -> None:
     harness.run("a", "red")
     harness.engine.refresh_extensions()

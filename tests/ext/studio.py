@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from webui.engine.answers import Ask
 from webui.engine.engine import Engine
 from webui.engine.extensions import Folders
 from webui.engine.models import Models
+from webui.ext.faults import Held
 from webui.ext.state import ExtState
 from webui.schema.asks import Answer
 from webui.schema.events import Done, Event, ExtensionTimes, Failed, ImageReady, Note, Progress
@@ -25,7 +27,7 @@ PLAIN = {"model": "tiny", "prompt": "a red ball", "seed": 5, "subseed": 0, "widt
 
 class Studio:
     """Draws; remembers the events of the last job. models: kept from test to test. restarts: why the engine process
-    would have ended. on_progress: called in the middle of a job."""
+    would have ended. held: what the next one would have been told. on_progress: called in the middle of a job."""
 
     def __init__(self, models: Models, home: Path) -> None:
         self.folder, self.data = home / "extensions", home / "data"
@@ -36,11 +38,24 @@ class Studio:
         self.events: list[Event] = []
         self.blobs: list[bytes] = []
         self.on_progress: Callable[[], Any] = lambda: None
-        self.engine = Engine(
+        self.held: list[Held] = []
+        self._models = models
+        self.engine = self._new_engine()
+
+    def _new_engine(self) -> Engine:
+        models = self._models
+        engine = Engine(
             models.catalogue.models_dir, models.placement, folders=Folders((self.folder,), self.data),
-            restart=self.restarts.append,
+            restart=self.restarts.append, hold=self.held.append,
         )  # fmt: skip
-        self.engine.models = models  # reading a checkpoint takes longer than drawing with it
+        engine.models = models  # reading a checkpoint takes longer than drawing with it
+        return engine
+
+    def restart(self) -> None:
+        """Go on with another engine, as after the end of its process: it knows what was held against extensions."""
+        self.engine.extensions.host.close()
+        self.engine = self._new_engine()
+        self.engine.restore(Held.from_json(json.loads(json.dumps(self.held[-1].to_json()))))
 
     def add(self, id: str, main: str, hooks: str = "", **more: Any) -> None:
         """Install and allow an extension. hooks: names, separated by blanks."""

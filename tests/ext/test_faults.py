@@ -6,7 +6,7 @@ import hashlib
 import io
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -331,6 +331,63 @@ def test_what_a_module_does_when_it_is_imported_is_laid_at_its_own_door(studio: 
     assert states(studio) == {"ada": "active", "zed": "failed"}
     studio.off("ada")
     survives(studio, "zed", plain)
+
+
+TYPES = "import torch\n\ndef on_image(img):\n    {line}"
+
+
+def leave_and_restart(studio: Studio) -> None:
+    """An extension changes the default dtype, and the engine's process ends for it."""
+    studio.add("types", TYPES.format(line=CHANGES["default dtype"]), "on_image")
+    studio.run_any()
+    assert len(studio.restarts) == 1
+    studio.restart()
+
+
+def test_what_an_extension_left_behind_is_held_against_it_after_the_restart_too(studio: Studio) -> None:
+    plain = studio.draw()
+    leave_and_restart(studio)
+    (report,) = studio.engine.extensions.host.report()
+    assert (report.state, report.reason) == ("failed", "left something behind: torch's default dtype was changed")
+    for _ in range(2):
+        assert "torch's default dtype was changed" in studio.failure()
+        assert studio.notes == []
+        studio.restart()
+    assert len(studio.restarts) == 1
+    survives(studio, "types", plain)
+    studio.restart()
+    assert states(studio) == {"types": "disabled"}
+
+
+AMENDS = {
+    "reloaded": lambda studio: studio.engine.refresh(["types"]),
+    "edited": lambda studio: (studio.folder / "types" / "main.py").write_text(TYPES.format(line="pass")),
+    "set otherwise": lambda studio: studio.state.set_settings("types", {"depth": 2}),
+    "off and on": lambda studio: (studio.off("types"), studio.state.enable("types"), studio.engine.refresh()),
+}
+
+
+@pytest.mark.parametrize("amend", AMENDS.values(), ids=AMENDS.keys())
+def test_it_is_forgotten_when_the_extension_is_reloaded_or_another(studio: Studio, amend: Callable[[Studio], object]):
+    leave_and_restart(studio)
+    amend(studio)
+    studio.restart()
+    assert states(studio) == {"types": "ready"}
+
+
+def test_what_could_not_be_laid_at_one_door_is_watched_closely_after_the_restart_too(studio: Studio) -> None:
+    plain = studio.draw()
+    studio.add("ada", TYPES.format(line="pass"), "on_image")
+    patch = "if img.index == 1: torch.nn.functional.silu = lambda x, inplace=False: x"
+    studio.add("late", TYPES.format(line=patch), "on_image")
+    studio.draw(n_iter=2)
+    assert '"ada" or "late"' in studio.restarts[0]
+    studio.restart()
+    assert states(studio) == {"ada": "ready", "late": "ready"}
+    studio.draw(n_iter=2)
+    assert states(studio) == {"ada": "active", "late": "failed"}
+    studio.off("ada")
+    survives(studio, "late", plain)
 
 
 @pytest.mark.parametrize("change", [CHANGES["default dtype"], CHANGES["torch.nn.functional.silu"]])

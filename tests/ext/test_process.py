@@ -107,6 +107,11 @@ class Process:
                 assert isinstance(event, Done), event
                 return pictures, notes
 
+    def report(self, id: str) -> tuple[str, str]:
+        """State and reason of an extension."""
+        answer, _frames = self.engine.ask("report", {}, {}).result(START)
+        return next((one["state"], one["reason"]) for one in answer.body["extensions"] if one["id"] == id)
+
     def draw(self, job_id: str) -> bytes | None:
         self.submit(job_id)
         pixels = self.until(ImageReady)[1]
@@ -149,11 +154,23 @@ def test_an_extension_that_hangs_is_ended_by_the_watchdog(process: Process) -> N
     assert process.draw("after hang") == plain
 
 
-def test_an_extension_that_patches_torch_costs_a_restart_between_jobs_and_no_job(process: Process) -> None:
+def test_an_extension_that_patches_torch_costs_one_restart_and_runs_no_more_until_it_is_reloaded(
+    process: Process,
+) -> None:
     plain, falls = process.draw("before patch"), process.engine.restarts
     process.submit("patching", prompt="patch")
     assert isinstance(process.until(Done, Failed)[0], Done)
-    assert process.draw("after patch") == plain
+    reason = process.engine.faults["endings"]
+    assert "torch.nn.functional.silu" in reason
+    for job_id in ("after patch", "again"):
+        process.submit(job_id)
+        error = process.until(Done, Failed)[0].error
+        assert error["message"] == f'Extension "endings" {reason}.'
+    assert process.report("endings") == ("failed", reason)
+    process.engine.refresh_extensions(["endings"])
+    assert process.draw("after reload") == plain
+    assert process.engine.faults == {}
+    assert process.report("endings") == ("active", "")
     assert process.engine.restarts == falls
 
 

@@ -291,3 +291,9 @@ def test_an_engine_too_busy_to_report_is_told_of_as_it_was_last(
     monkeypatch.setattr(engine, "ask", lambda *_given: answers.pop(0))
     assert [runtime.questions.report() for _ in range(3)] == [[report], [report], []]
     assert busy.cancelled()
+
+
+def test_an_extension_that_failed_is_told_of_while_the_engine_starts_again(runtime: Runtime) -> None:
+    engine = engine_of(runtime)
+    engine.ready, engine.faults = False, {"sketch": "left something behind"}
+    assert runtime.questions.report() == [{"id": "sketch", "state": "failed", "reason": "left something behind"}]

@@ -52,6 +52,7 @@ def _engine(options: Any, wire: Wire, worker: Worker) -> Any:
         watch=lambda kind, seconds: wire.send({"type": "call", "kind": kind, "seconds": seconds}),
         folders=Folders(tuple(map(Path, options.extensions_dir)), Path(options.data_dir) if options.data_dir else None),
         restart=worker.end,
+        hold=lambda held: wire.send({"type": "held", "held": held.to_json()}),
     )
 
 
@@ -100,7 +101,8 @@ class Worker:
 
     def work(self) -> None:
         """Do what messages say, until this process is to end."""
-        doing = {"job": self._run, "ask": self._answer, "extensions": self._refresh, "died": self._died}
+        doing = {"job": self._run, "ask": self._answer, "extensions": self._refresh, "died": self._died,
+                 "held": self._restore}  # fmt: skip
         while not self._ends:
             message = self._messages.get()
             doing[message.body["type"]](message)
@@ -129,6 +131,11 @@ class Worker:
 
     def _refresh(self, message: Message) -> None:
         self.engine.refresh(message.body["reload"])
+
+    def _restore(self, message: Message) -> None:
+        from webui.ext.faults import Held
+
+        self.engine.restore(Held.from_json(message.body["held"]))
 
     def _run(self, message: Message) -> None:
         job_id = message.body["job_id"]

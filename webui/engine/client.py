@@ -46,9 +46,16 @@ class EngineProcess:
         self._questions = Questions()
         self._died: dict[str, Any] | None = None
         self._planned: str | None = None
+        self._held: dict[str, Any] = {"faults": {}, "closely": False}
         self.ready = False
         self.message = "The engine is starting."
         self.restarts = 0
+
+    @property
+    def faults(self) -> dict[str, str]:
+        """Extensions that run no more until they are reloaded, by id: why. The next child is told, too."""
+        with self._lock:
+            return {id: str(fault["reason"]) for id, fault in self._held["faults"].items()}
 
     def start(self) -> None:
         """Start the child process; returns at once."""
@@ -113,6 +120,8 @@ class EngineProcess:
         if reload:
             self._questions.reloaded()
         with self._lock:
+            for id in reload:
+                self._held["faults"].pop(id, None)
             if self.ready:  # an engine that starts reads them anyway
                 self._send({"type": "extensions", "reload": list(reload)})
 
@@ -160,6 +169,9 @@ class EngineProcess:
             self._watchdog.heard(body["kind"], body["seconds"])
         elif body["type"] == "event":
             self._pass_on(parse_event(body["event"]), message.frames[0] if message.frames else None)
+        elif body["type"] == "held":
+            with self._lock:
+                self._held = body["held"]
         elif body["type"] == "asking":
             self._questions.begun(str(body["id"]))
         elif body["type"] == "answer":
@@ -175,6 +187,7 @@ class EngineProcess:
         with self._lock:
             self.ready = True
             self.message = f"The engine runs on {device}."
+            self._send({"type": "held", "held": self._held})
             died, self._died = self._died, None
             if died is not None:
                 self._send(died)

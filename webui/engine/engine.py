@@ -19,6 +19,7 @@ from webui.engine.job import Job, Surroundings
 from webui.engine.models import Models
 from webui.engine.telling import Emit, Watch
 from webui.ext.calls import CURE
+from webui.ext.faults import Held
 from webui.ext.session import tell_of_death
 from webui.schema.errors import AtelierError, ExtensionError, OutOfMemory
 from webui.schema.events import Done, Failed, Started
@@ -27,12 +28,15 @@ from webui.schema.requests import Request
 _LOG = logging.getLogger(__name__)
 Restart = Callable[[str], None]
 """restart(reason): called where this process should not take another job."""
+Hold = Callable[[Held], None]
+"""hold(held): called where what is held against extensions may have changed; all of it is told."""
 
 
 class Engine:
     """The models and extensions of one device and the jobs that run on them, one after another.
 
     folders: where extensions are. restart: told why the process should end after the present job, before its end is.
+    hold: told what a next process has to know of extensions (`restore`), before `restart` is called.
     """
 
     def __init__(
@@ -42,11 +46,13 @@ class Engine:
         watch: Watch | None = None,
         folders: Folders | None = None,
         restart: Restart | None = None,
+        hold: Hold | None = None,
     ) -> None:
         self.models = Models(Catalogue(models_dir), placement or place())
         self.extensions = Extensions(folders or Folders(), models_dir, self.models.placement.device)
         self._watch = watch or (lambda kind, seconds: None)
         self._restart = restart or (lambda reason: None)
+        self._hold = hold or (lambda held: None)
         self._controls: dict[str, Control] = {}
         self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
         self._answers = Answers(self.extensions)
@@ -100,10 +106,20 @@ class Engine:
     def refresh(self, reload: Sequence[str] = ()) -> None:
         """Read the extension folders and their state anew, and the code of these ids. Only between jobs."""
         self._guarded("extensions", lambda: self.extensions.refresh(reload))
+        self._tell_held()
+
+    def restore(self, held: Held) -> None:
+        """What the process before this one held against extensions. Before anything of theirs runs."""
+        self.extensions.host.restore(held.faults)
+        self._closely = held.closely
+        self._tell_held()
 
     def job_died(self, job_id: str, request: Request, error: AtelierError) -> None:
         """`job_done` for a job in which the engine before this one ended."""
         self._guarded("job_done", lambda: tell_of_death(self.extensions.host, job_id, request, error))
+
+    def _tell_held(self) -> None:
+        self._hold(Held(self.extensions.host.faults, self._closely))
 
     def _answer_waiting(self, guard: Guarding) -> list[str]:
         """The extensions that had a part in the answers."""
@@ -132,6 +148,7 @@ class Engine:
         self._closely = verdict.open or (self._closely and not verdict.said)
         if verdict.said:
             self.extensions.drop()
+            self._tell_held()
         elif not self.models.modules:
             self.extensions.shelf.clear()  # control networks are made for the checkpoint that is gone
         if verdict.restart:

@@ -33,6 +33,10 @@ class EngineLike(Protocol):
     def message(self) -> str:
         """How the engine is, in one line for the user."""
 
+    @property
+    def faults(self) -> Mapping[str, str]:
+        """Extensions that run no more until they are reloaded, by id: why. Known while the engine starts, too."""
+
     def start(self) -> None:
         """Get ready; returns at once."""
 

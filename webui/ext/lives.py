@@ -12,6 +12,7 @@ from webui.ext.app import App
 from webui.ext.bundled import code_digest
 from webui.ext.calls import CURE, Calls
 from webui.ext.discover import READY, Found
+from webui.ext.faults import Fault, content_of
 from webui.ext.loader import Loader, describe, package_of
 from webui.ext.manifest import Manifest
 from webui.ext.order import id_of, needed
@@ -36,11 +37,13 @@ class Active:
 
 @dataclass
 class Entry:
-    """What is remembered of one extension. broken: why it could not be activated, or must not run any more."""
+    """What is remembered of one extension. broken: why it could not be activated, or must not run any more.
+    fault: the leak guard's verdict, where that is why."""
 
     found: Found
     active: Active | None = None
     broken: str = ""
+    fault: Fault | None = None
     load_seconds: float = 0.0
     services: dict[str, Any] = field(default_factory=dict)
 
@@ -169,7 +172,28 @@ class Lives:
     def fail(self, id: str, reason: str) -> None:
         """Let an extension run no more until it is reloaded: the leak guard's verdict. It may be gone already."""
         if id in self._entries:
-            self._entries[id].broken = reason
+            self._hold(self._entries[id], Fault(reason, self._content_now(id)))
+
+    @property
+    def faults(self) -> dict[str, Fault]:
+        """What `fail` said of those that could run but for it."""
+        entries = self._entries.items()
+        return {id: entry.fault for id, entry in entries if entry.fault is not None and entry.found.state == READY}
+
+    def restore(self, faults: Mapping[str, Fault]) -> None:
+        """What the process before this one said (`faults`) counts here too, unless the extension was changed since."""
+        for id in faults.keys() & set(self.ready):
+            if faults[id].content == self._content_now(id):
+                self._hold(self._entries[id], faults[id])
+
+    def _hold(self, entry: Entry, fault: Fault) -> None:
+        entry.broken, entry.fault = fault.reason, fault
+
+    def _content_now(self, id: str) -> str:
+        """Of the code as it runs; where it does not, as it lies there."""
+        entry = self._entries[id]
+        code = code_digest(entry.found.folder) if entry.active is None else entry.active.content
+        return content_of(code, self._settings.get(id, {}))
 
     def disable(self, id: str) -> None:
         """Tear an extension down and forget its code. Only between jobs."""
@@ -217,7 +241,7 @@ class Lives:
                 teardown = entry.active.module.teardown
                 self._calls.run(id, "teardown", entry.found.folder, teardown, entry.active.app)
             self._drop(entry)
-        entry.broken = ""
+        entry.broken, entry.fault = "", None
         self._calls.forgive(id)
 
     def _drop(self, entry: Entry) -> None:
