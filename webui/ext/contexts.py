@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from PIL import Image
@@ -67,7 +68,7 @@ class JobContext:
 
     @property
     def images(self) -> Mapping[str, bytes]:
-        return self._data.images
+        return MappingProxyType(self._data.images)
 
     def update(self, **fields: Any) -> None:
         """Change fields of the request, in `prepare_job` alone: the result is checked as any request is.

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from webui.control.adapters import Residuals
+from webui.control.copies import copied
 from webui.diffusion.denoiser import Guidance
-from webui.ext.passes import own_cond
+from webui.ext.conds import with_each
 from webui.nn.taps import Controls, KeysValues
 
 Function = Callable[..., Any]
@@ -18,9 +19,7 @@ Function = Callable[..., Any]
 
 def own(guidance: Guidance) -> Guidance:
     """A copy down to the tensors."""
-    conds = tuple((own_cond(cond), weight) for cond, weight in guidance.conds)
-    bare = None if guidance.bare is None else own_cond(guidance.bare)
-    return replace(guidance, conds=conds, uncond=own_cond(guidance.uncond), bare=bare)
+    return with_each(guidance, copied)
 
 
 def as_controls(answer: Residuals | Controls, blocks: int) -> Controls:
@@ -68,9 +67,9 @@ def check_name(name: str, known: Sequence[str]) -> None:
 
 
 def owned(call: Function, what: str, owner: str, fn: Function) -> Function:
-    """The function, named when it fails."""
+    """The function, named when it fails. It is given copies: tensors of the model's own pass on to others."""
 
-    def named(*given: Any, **more: Any) -> Any:
-        return call(what, owner, fn, *given, **more)
+    def named(*given: Any) -> Any:
+        return call(what, owner, fn, *copied(given))
 
     return named

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from webui.control.adapters import Map
+from webui.control.copies import copied
 from webui.schema.errors import AtelierError
 
 Pixels = NDArray[np.uint8]
@@ -61,4 +62,4 @@ def make_map(function: Callable[..., Any], image: Pixels, values: Mapping[str, A
             f"The preprocessor {function.__name__} returned {what} in the place of uint8 {image.shape}.",
             "A map is RGB and as large as the picture it was made of.",
         )
-    return found
+    return copied(found)  # it may be something that the function keeps

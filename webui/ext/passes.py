@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from webui.control.adapters import Residuals
+from webui.control.copies import Lent, copied
 from webui.control.units import LoneUnit, Unit
 from webui.diffusion.denoiser import Cond, Guidance
+from webui.ext.conds import LentConds, with_concat_of
 from webui.ext.contexts import JobContext, kept
 from webui.nn.config import ModelConfig
 from webui.nn.taps import Controls, KeysValues, ReplacedAttention, Taps, with_inputs
@@ -111,13 +113,14 @@ class PassContext:
         self.config = scope.tools.config
         self._scope = scope
         self._stack = stack
+        self._lent, self._conds = Lent(), LentConds()
 
     # what the pass starts from
 
     @property
     def noise(self) -> Tensor:
         """Unit normal noise (c h w) of the picture's seed; may be replaced in `open_pass`."""
-        return self._scope.start.noise.clone()
+        return self._lent.read("noise", self._scope.start.noise)
 
     @noise.setter
     def noise(self, value: Tensor) -> None:
@@ -126,8 +129,7 @@ class PassContext:
     @property
     def latent(self) -> Tensor | None:
         """The latent (c h w) that noise is added to, None in txt2img; may be replaced in `open_pass`."""
-        latent = self._scope.start.latent
-        return None if latent is None else latent.clone()
+        return self._lent.read("latent", self._scope.start.latent)
 
     @latent.setter
     def latent(self, value: Tensor) -> None:
@@ -137,17 +139,18 @@ class PassContext:
     def guidance(self) -> Guidance:
         """Conds with weights, uncond, CFG scale; may be replaced in `open_pass` (see `encode`): a cond without
         `concat` gets the further channels that an inpainting or an edit model reads."""
-        return self._scope.guidance
+        return self._conds.lend(self._scope.guidance)
 
     @guidance.setter
     def guidance(self, value: Guidance) -> None:
-        self._scope.guidance = with_concat_of(value, self._scope.opened)
+        self._scope.guidance = with_concat_of(self._conds.take(value), self._scope.opened)
 
     @property
     def units(self) -> tuple[Unit | LoneUnit, ...]:
         """The control units of this pass that use a preprocessor of this extension: their settings, map and region."""
         own = self.job.preprocessors
-        return tuple(unit for unit in self._scope.given_units if unit.settings.preprocessor in own)
+        given = [unit for unit in self._scope.given_units if unit.settings.preprocessor in own]
+        return tuple(self._lent.read(f"unit {unit.number}", unit, lambda one: one.lent()) for unit in given)
 
     @property
     def attentions(self) -> tuple[str, ...]:
@@ -195,7 +198,7 @@ class PassContext:
     def encode(self, prompt: str, negative_prompt: str = "") -> tuple[Cond, Cond]:
         """The conds of a prompt and its negative, for `p.guidance`."""
         cond, uncond = self._scope.tools.encode(prompt, negative_prompt, self.width, self.height)
-        return own_cond(cond), own_cond(uncond)
+        return copied(cond), copied(uncond)  # encoded texts are kept for later pictures
 
     def encode_image(self, image: Tensor) -> Tensor:
         """(3 8h 8w) in -1..1 -> latent (c h w), the posterior's mean."""
@@ -236,31 +239,6 @@ class PassContext:
     def stop(self) -> None:
         """End this picture's sampling after the present call; what was reached is decoded."""
         self._scope.stopped = True
-
-
-def own_cond(cond: Cond) -> Cond:
-    """A copy down to the tensors: encoded texts are kept for later pictures, and nobody may write into those."""
-
-    def copy(part: Tensor | None) -> Tensor | None:
-        return None if part is None else part.clone()
-
-    return Cond(cond.context.clone(), copy(cond.y), copy(cond.concat))
-
-
-def with_concat_of(guidance: Guidance, opened: Guidance) -> Guidance:
-    """The guidance with the further input channels of the one that a pass was opened with, where a cond has none."""
-    concat = opened.uncond.concat
-    if concat is None:
-        return guidance
-
-    def beside(cond: Cond) -> Cond:
-        return cond if cond.concat is not None else replace(cond, concat=concat)
-
-    conds = tuple((beside(cond), weight) for cond, weight in guidance.conds)
-    uncond, bare = beside(guidance.uncond), guidance.bare
-    if bare is not None and guidance.uncond is not opened.uncond:
-        bare = replace(uncond, concat=bare.concat)
-    return replace(guidance, conds=conds, uncond=uncond, bare=bare)
 
 
 def alike(what: str, value: Any, shape: Iterable[int]) -> Tensor:

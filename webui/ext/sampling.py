@@ -19,7 +19,7 @@ from webui.diffusion.types import Answer, Eval
 from webui.ext.joining import adders_named, joined, watching
 from webui.ext.passes import Tools
 from webui.ext.scope import Scope
-from webui.ext.steps import Rows, StepContext, UnetContext, replaced
+from webui.ext.steps import Rows, StepContext, UnetContext, latent_of, replaced
 from webui.nn.taps import Controls, with_inputs
 from webui.schema.errors import ExtensionError
 
@@ -80,7 +80,7 @@ def begin_step(scope: Scope, wish: Eval, prediction: Prediction) -> Eval:
     for owner, function in scope.hooks.of("before_step"):
         context = StepContext(scope.contexts[owner], replace(wish, x=x), scope.guidance, prediction)
         scope.hooks.caller.call("before_step", owner, function, context)
-        x = context.x
+        x = latent_of(context)
     return replace(wish, x=x)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -220,6 +220,8 @@ class Scope:
             if not isinstance(fn, KeysValues):
                 context = UnetContext(self.contexts[owner], rows)
                 found = self.hooks.caller.call("add_kv", owner, fn, context)
+            if isinstance(found, KeysValues) and found.watch is not None:
+                found = replace(found, watch=owned(self.hooks.caller.call, "add_kv", owner, found.watch))
             if found is not None:
                 keys_values.setdefault(layer, []).append(for_rows(found, len(rows.is_cond)))
         call = self.hooks.caller.call

@@ -1,4 +1,7 @@
-"""What the hooks inside the sampling loop are given. Tensors are copies: writing into them changes nothing."""
+"""What the hooks inside the sampling loop are given. Tensors are copies: writing into them changes nothing.
+
+Each context makes its copies when they are first read: who reads nothing pays nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from typing import Any, TypeVar
 from torch import Tensor
 
 from webui.control.adapters import Residuals, UnetRows
+from webui.control.copies import Lent, copied
 from webui.diffusion.denoiser import Call, Guidance, Prediction, from_denoised, to_denoised
 from webui.diffusion.types import Eval
 from webui.ext.passes import PassContext, alike
@@ -30,20 +34,25 @@ class StepContext:
         self.step, self.steps = wish.step, p.steps
         self.sigma = wish.sigma
         self.progress = wish.step / max(p.steps, 1) if wish.progress is None else wish.progress
-        self.guidance = guidance
         self.conds: tuple[Tensor, ...] = ()
         self.uncond: Tensor | None = None
         self.denoised: Tensor | None = None
         self._prediction: Prediction = prediction
-        self._x = wish.x.clone()
+        self._guidance = guidance
+        self._x = wish.x
+        self._lent = Lent()
 
     @property
     def x(self) -> Tensor:
-        return self._x
+        return self._lent.read("x", self._x)
 
     @x.setter
     def x(self, value: Tensor) -> None:
         self._x = alike("x", value, self._x.shape).to(self._x)
+
+    @property
+    def guidance(self) -> Guidance:
+        return self._lent.read("guidance", self._guidance)
 
     def to_denoised(self, output: Tensor) -> Tensor:
         """Raw output of the network (c h w) -> predicted x0."""
@@ -60,6 +69,11 @@ class StepContext:
     def stop(self) -> None:
         """See `p.stop`."""
         self.p.stop()
+
+
+def latent_of(context: StepContext) -> Tensor:
+    """The noisy latent (c h w): what was assigned, else what was given; what was written into the copy is not in it."""
+    return context._x
 
 
 class Rows:
@@ -123,10 +137,11 @@ class UnetContext:
         self.step, self.steps, self.sigma = rows.wish.step, rows.steps, rows.wish.sigma
         self.progress = self.step / max(self.steps, 1) if rows.wish.progress is None else rows.wish.progress
         self._rows = rows
+        self._lent = Lent()
 
     @property
     def x(self) -> Tensor:
-        return self._rows.x.clone()
+        return self._lent.read("x", self._rows.x)
 
     @x.setter
     def x(self, value: Tensor) -> None:
@@ -134,7 +149,7 @@ class UnetContext:
 
     @property
     def context(self) -> Tensor:
-        return self._rows.context.clone()
+        return self._lent.read("context", self._rows.context)
 
     @context.setter
     def context(self, value: Tensor) -> None:
@@ -144,7 +159,7 @@ class UnetContext:
 
     @property
     def y(self) -> Tensor | None:
-        return None if self._rows.y is None else self._rows.y.clone()
+        return self._lent.read("y", self._rows.y)
 
     @y.setter
     def y(self, value: Tensor) -> None:
@@ -154,24 +169,24 @@ class UnetContext:
 
     @property
     def timesteps(self) -> Tensor:
-        return self._rows.timesteps.clone()
+        return self._lent.read("timesteps", self._rows.timesteps)
 
     @property
     def rows(self) -> UnetRows:
         """The rows as control networks see them."""
-        return self._rows.unet_rows
+        return UnetRows(self.x, self.timesteps, self.context, self.y, self.is_cond, self.step, self.steps)
 
     @property
     def total(self) -> Controls | None:
-        return self._rows.total
+        return self._lent.read("total", self._rows.total)
 
     @total.setter
     def total(self, value: Controls | None) -> None:
-        self._rows.total = value
+        self._rows.total = copied(value)
 
     @property
     def output(self) -> Tensor | None:
-        return None if self._rows.output is None else self._rows.output.clone()
+        return self._lent.read("output", self._rows.output)
 
     def state(self, kind: Callable[[], S]) -> S:
         """See `p.state`."""
