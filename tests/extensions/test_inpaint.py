@@ -15,8 +15,9 @@ from torch import Tensor
 from tests.control.test_drawing import PLAIN, Drawing, png, ref
 from tests.control.test_drawing import drawing as drawing
 from tests.extensions.support import module
+from webui.control.geometry import fit
 from webui.schema.control import ControlUnit
-from webui.schema.requests import Txt2Img
+from webui.schema.requests import Inpaint, Txt2Img
 
 
 @pytest.fixture
@@ -81,14 +82,20 @@ def test_pixels_are_the_pictures_own_beyond_the_rim_and_the_drawn_ones_at_the_ma
 PICTURE = png(72, 48)
 
 
-def masked(drawing: Drawing, **unit: object) -> np.ndarray:
-    """A picture (48 72 3) by a unit whose picture is masked in a square of 12 x 12 pixels in the middle."""
+def mask_bytes() -> bytes:
+    """A square of 12 x 12 pixels in the middle."""
     mask = Image.new("L", (72, 48))
     mask.paste(255, (30, 18, 42, 30))
     data = io.BytesIO()
     mask.save(data, "PNG")
-    images = {ref(png).sha256: png for png in (PICTURE, data.getvalue())}
-    given = {"image": ref(PICTURE), "mask": ref(data.getvalue()), "model": "edges_inpaint", **unit}
+    return data.getvalue()
+
+
+def masked(drawing: Drawing, **unit: object) -> np.ndarray:
+    """A picture (48 72 3) by a unit whose picture is masked in the middle."""
+    masks = mask_bytes()
+    images = {ref(file).sha256: file for file in (PICTURE, masks)}
+    given = {"image": ref(PICTURE), "mask": ref(masks), "model": "edges_inpaint", **unit}
     (made,) = drawing.run(Txt2Img(**PLAIN, control=(ControlUnit(**given),)), images)
     return np.frombuffer(made, np.uint8).reshape(48, 72, 3)
 
@@ -113,3 +120,33 @@ def test_inpaint_only_without_a_mask_is_refused(drawing: Drawing) -> None:
     unit = ControlUnit(image=ref(PICTURE), model="edges", preprocessor="inpaint_only")
     with pytest.raises(AssertionError, match="Control unit 1 has no mask"):
         drawing.run(Txt2Img(**PLAIN, control=(unit,)), {ref(PICTURE).sha256: PICTURE})
+
+
+def test_in_the_hires_pass_the_rest_stays_the_enlarged_picture(drawing: Drawing) -> None:
+    masks = mask_bytes()
+    images = {ref(file).sha256: file for file in (PICTURE, masks)}
+    unit = ControlUnit(
+        image=ref(PICTURE), mask=ref(masks), model="edges_inpaint", preprocessor="inpaint_only",
+        resize_mode="Just Resize",
+    )  # fmt: skip
+    request = Txt2Img(**PLAIN, enable_hr=True, hr_scale=2, denoising_strength=0.5, control=(unit,))
+    (made,) = drawing.run(request, images)
+    picture = np.frombuffer(made, np.uint8).reshape(96, 144, 3)
+    own = fit(np.asarray(Image.open(io.BytesIO(PICTURE)).convert("RGB")), 144, 96, "Just Resize", "image")
+    changed = (picture != own).any(axis=2)
+    assert changed[36:60, 60:84].mean() > 0.9
+    changed[30:66, 54:90] = False
+    assert not changed.any()
+
+
+def test_the_part_that_is_inpainted_alone_keeps_its_part_of_the_tabs_picture(drawing: Drawing) -> None:
+    masks = mask_bytes()
+    images = {ref(file).sha256: file for file in (PICTURE, masks)}
+    unit = ControlUnit(model="edges_inpaint", preprocessor="inpaint_only")
+    given = {**PLAIN, "init_image": ref(PICTURE), "mask": ref(masks), "inpaint_area": "Only masked", "mask_blur": 0}
+    (made,) = drawing.run(Inpaint(**given, control=(unit,)), images)
+    own = np.asarray(Image.open(io.BytesIO(PICTURE)).convert("RGB"))
+    changed = (np.frombuffer(made, np.uint8).reshape(48, 72, 3) != own).any(axis=2)
+    assert changed[18:30, 30:42].mean() > 0.9
+    changed[18:30, 30:42] = False
+    assert not changed.any()
