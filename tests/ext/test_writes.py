@@ -32,13 +32,13 @@ def grey(image, *, ctx):
     {make}
     return Map(kept, {{"joints": [5], "vector": np.ones(2)}})
 
-class Light(ControlAdapter):
+class Lamp(ControlAdapter):
     \"\"\"The mean of the map and of its data, on the whole of the first hidden state.\"\"\"
 
     def __init__(self, channels): self.channels = channels
 
     @classmethod
-    def probe(cls, header): return Match("Light") if "lit.weight" in header.tensors else None
+    def probe(cls, header): return Match("Lamp") if "lit.weight" in header.tensors else None
 
     @classmethod
     def load(cls, weights, match, base, device): return cls(base.config.model_channels)
@@ -57,7 +57,7 @@ class Light(ControlAdapter):
 TABLES = """
 [[control_adapter]]
 id = "lit"
-entry = "main:Light"
+entry = "main:Lamp"
 
 [[preprocessor]]
 id = "grey"
@@ -88,7 +88,7 @@ def lit(
     region_mask: ImageRef | None = None,
     **fields: Any,
 ) -> list[bytes]:
-    """The pictures of a job with a unit of the file that `Light` knows. more: pictures beside the unit's own."""
+    """The pictures of a job with a unit of the file that `Lamp` knows. more: pictures beside the unit's own."""
     folder = studio.engine.models.catalogue.models_dir / "ControlNet"
     folder.mkdir(exist_ok=True)
     save_file({"lit.weight": torch.ones(1)}, folder / "lit.safetensors")
