@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Locator, expect
 
 from tests.browser.conftest import ROOT, Server
-from tests.browser.test_control import panel, press
+from tests.browser.test_control import paint_across, panel, press, set_number
 from tests.browser.window import Window
+from tests.ext.folders import write_extension
 
 pytestmark = pytest.mark.browser
 
 SIDE = 128
+GLOW_TABLES = """
+[[preprocessor]]
+id = "halo"
+label = "Halo"
+group = "Canny"
+entry = "main:halo"
+kind = "edges"
+resolution = 512
+param = [{ id = "low", type = "int", min = 0, max = 255, default = 100 }]
+[[accordion]]
+label = "Glowing"
+tabs = ["txt2img"]
+fields = [{ id = "ink", type = "choice", choices = ["none", "blue"] }]
+"""
+GLOW = """
+def halo(image, *, low):
+    return ((image > low) * 255).astype("uint8")
+"""
 
 
 @pytest.fixture(scope="module")
@@ -123,3 +144,67 @@ def test_a_picture_of_toybox_becomes_a_skeleton_and_the_skeleton_another_picture
     report = window.page.locator("#a-panel .a-report")
     expect(report.get_by_text("Unit 1: toybox-pose")).to_be_visible()
     expect(report.locator("rect")).to_have_count(12)
+
+
+def test_an_extension_is_installed_used_and_switched_off_without_a_restart(
+    browser: Browser, real_server: Server, tmp_path: Path
+) -> None:
+    """Its code runs: the map is what it makes, and nothing of it is left when it is off."""
+    folder = write_extension(tmp_path, "glow", GLOW, tables=GLOW_TABLES)
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=real_server.url)
+    context.set_default_timeout(120_000)
+    page = context.new_page()
+    window = Window.open(page)
+    window.evaluate("() => void (window.sameWindow = true)")
+    window.choose_model("toybox")
+    window.prompt("a red ball")
+    for name, value in (("steps", 4), ("seed", 5), ("width", SIDE), ("height", SIDE)):
+        window.number(name, value)
+    window.generate()
+    plain = pixels(real_server, window.made()[0])
+
+    window.tab("extensions")
+    page.fill("#a-extensions-source", str(folder))
+    page.get_by_role("button", name="Install", exact=True).click()
+    card = page.locator(".a-ext[data-id=glow]")
+    press(card, "Allow")
+    expect(card.locator(".a-ext-head .a-badge")).to_have_text("On")
+    window.tab("txt2img")
+    accordion = page.locator(".a-extras[data-tab=txt2img] details[data-ext=glow]")
+    accordion.locator("summary").click()
+    accordion.locator(".a-knob[data-id=ink] select").select_option("blue")
+    unit = panel(window)
+    press(unit, "Draw")
+    paint_across(window)
+    expect(unit.get_by_alt_text("Picture")).to_be_visible()
+    press(unit, "Canny")
+    unit.locator(".a-knob[data-id=preprocessor] select").select_option("halo")
+    set_number(unit, "low", 99)
+    press(unit, "What the model sees")
+    expect(unit.get_by_text(f"What the model sees · {SIDE} × {SIDE}")).to_be_visible()
+    seen = shown(real_server, unit.get_by_alt_text("What the model sees"))
+    drawn = shown(real_server, unit.get_by_alt_text("Picture"))
+    assert np.array_equal(seen, (drawn > 99) * 255)
+    assert 0 < seen.mean() < 255
+    window.generate()
+    steered = pixels(real_server, window.made(2)[0])
+    assert real_server.jobs()[0]["request"]["ext"] == {"glow": {"ink": "blue"}}
+    assert np.abs(steered[..., 0] - plain[..., 0]).mean() > 1
+    expect(page.locator("#a-panel .a-report").get_by_text("Unit 1: toybox-canny")).to_be_visible()
+
+    window.tab("extensions")
+    press(card, "Turn off")
+    expect(card.locator(".a-ext-head .a-badge")).to_have_text("Off")
+    window.tab("txt2img")
+    expect(accordion).to_have_count(0)
+    unit.get_by_label("Enable").uncheck()
+    window.generate()
+    assert np.array_equal(pixels(real_server, window.made(3)[0]), plain)
+    assert window.evaluate("window.sameWindow")
+    context.close()
+
+
+def shown(server: Server, picture: Locator) -> np.ndarray:
+    """(h w 3): what an <img> of the page shows."""
+    data = httpx.get(server.url + (picture.get_attribute("src") or "")).content
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
