@@ -37,6 +37,13 @@ fields = [{ id = "ink", type = "choice", choices = ["none", "blue"] }]
 GLOW = """
 def halo(image, *, low):
     return ((image > low) * 255).astype("uint8")
+
+
+def after_decode(p):
+    image = p.image
+    if p.params["ink"] == "blue":
+        image[2] = 1
+    return image
 """
 
 
@@ -48,7 +55,8 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     (folder / "toybox.safetensors").symlink_to(ROOT / "models" / "Stable-diffusion" / "toybox.safetensors")
     (folder / "torn.safetensors").write_bytes(b"\x40\0\0\0\0\0\0\0{")
     (root / "models" / "ControlNet").symlink_to(ROOT / "models" / "ControlNet")
-    server = Server(root, "webui")
+    (root / "extensions").mkdir()
+    server = Server(root, "webui", options=[f"--extensions-dir={root / 'extensions'}"])
     server.start()
     yield server
     server.stop()
@@ -149,8 +157,8 @@ def test_a_picture_of_toybox_becomes_a_skeleton_and_the_skeleton_another_picture
 def test_an_extension_is_installed_used_and_switched_off_without_a_restart(
     browser: Browser, real_server: Server, tmp_path: Path
 ) -> None:
-    """Its code runs: the map is what it makes, and nothing of it is left when it is off."""
-    folder = write_extension(tmp_path, "glow", GLOW, tables=GLOW_TABLES)
+    """Its code runs: the map and the picture are what it makes, and nothing of it is left when it is off."""
+    folder = write_extension(tmp_path, "glow", GLOW, head='hooks = ["after_decode"]', tables=GLOW_TABLES)
     context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=real_server.url)
     context.set_default_timeout(120_000)
     page = context.new_page()
@@ -189,6 +197,7 @@ def test_an_extension_is_installed_used_and_switched_off_without_a_restart(
     window.generate()
     steered = pixels(real_server, window.made(2)[0])
     assert real_server.jobs()[0]["request"]["ext"] == {"glow": {"ink": "blue"}}
+    assert (steered[..., 2] == 255).all()
     assert np.abs(steered[..., 0] - plain[..., 0]).mean() > 1
     expect(page.locator("#a-panel .a-report").get_by_text("Unit 1: toybox-canny")).to_be_visible()
 
