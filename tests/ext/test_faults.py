@@ -398,6 +398,20 @@ def test_what_cannot_be_laid_at_one_door_is_watched_closely_in_the_next_job(stud
     survives(studio, "late", plain)
 
 
+def test_a_patch_of_a_late_call_is_not_laid_at_the_door_of_who_is_called_next(studio: Studio) -> None:
+    plain = studio.draw()
+    late = "def after_unet(c):\n    if c.step == 1: c.p._scope.tools.unet.out[2].forward = lambda x: x"
+    studio.add("late", late, "after_unet")
+    studio.add("innocent", "def after_sampling(p): pass", "after_sampling")
+    studio.run_any()
+    assert any('by the extension "innocent" or "late".' in note for note in studio.notes)
+    assert states(studio) == {"innocent": "active", "late": "active"}
+    studio.run_any()
+    assert states(studio) == {"innocent": "active", "late": "failed"}
+    studio.off("innocent")
+    survives(studio, "late", plain)
+
+
 def test_a_patch_that_breaks_its_own_job_is_named_in_its_error(studio: Studio) -> None:
     plain = studio.draw()
     studio.add("ada", "def after_cfg(s):\n    pass", "after_cfg")

@@ -11,6 +11,10 @@ from webui.ext.guard import Leak, ModelPrint, ProcessPrint, some
 from webui.ext.host import Host
 
 
+NOBODY = ""
+"""Whom a change is laid to that one of several may have made."""
+
+
 @dataclass(frozen=True)
 class Verdict:
     """said: what was left behind and by whom, "" where all is well. restart: whether this process should end.
@@ -47,7 +51,7 @@ class Guarding:
         """Remember how things are, once."""
         if self._process is None:
             self._process = ProcessPrint.now()
-            self._host.look(self._look)
+            self._host.look(self._look_before, self._look)
             self.model_loaded()
 
     def model_loaded(self) -> None:
@@ -66,7 +70,7 @@ class Guarding:
         """
         if self._process is None:
             return Verdict()
-        self._host.look(None)
+        self._host.look(None, None)
         changed = [Leak(what) for what in self._model_changes()]
         leaks = self._process.heal() + changed + [Leak(what) for what in self._network_changes()]
         if changed:
@@ -97,11 +101,24 @@ class Guarding:
         """After a call of an extension's code: what is another than before, it has changed."""
         assert self._process is not None
         self._settings = blamed(self._settings, self._process.changed_settings(), owner)
-        first = (owner, what) not in self._looked
-        if self._closely or (self.several and (first or what == "open_pass")):
+        if self._closely or self._is_looked_at(owner, what):
             self._looked.add((owner, what))
-            changed = [*self._model_changes(self._closely), *self._network_changes(self._closely)]
-            self._patches = blamed(self._patches, [*self._process.replaced_functions(), *changed], owner)
+            self._patches = blamed(self._patches, self._changes(), owner)
+
+    def _look_before(self, owner: str, what: str) -> None:
+        """Before a call after which everything is looked at: what is another already, one of the calls that were not
+        looked after has changed."""
+        if not self._closely and self._is_looked_at(owner, what):
+            self._patches = blamed(self._patches, self._changes(), NOBODY)
+
+    def _is_looked_at(self, owner: str, what: str) -> bool:
+        """Whether functions and models are looked at after this call, though not after each."""
+        return self.several and ((owner, what) not in self._looked or what == "open_pass")
+
+    def _changes(self) -> list[str]:
+        assert self._process is not None
+        models = [*self._model_changes(self._closely), *self._network_changes(self._closely)]
+        return [*self._process.replaced_functions(), *models]
 
     def _model_changes(self, sampled: bool = True) -> list[str]:
         modules = self._models.modules

@@ -20,14 +20,14 @@ _LOG = logging.getLogger(__name__)
 
 Function = Callable[..., Any]
 Looker = Callable[[str, str], None]
-"""looker(owner, what): called after each call of an extension's code, whether or not it went well."""
+"""looker(owner, what): called before, or after, each call of an extension's code, whether or not it went well."""
 
 
 class Calls:
     """Timings, faults and notes of one host.
 
-    passing: exceptions that are the core's own (a stop, a full GPU) and go through unchanged. looker: sees to it that
-    what code leaves behind can be laid at its door.
+    passing: exceptions that are the core's own (a stop, a full GPU) and go through unchanged. before, looker: see to it
+    that what code leaves behind can be laid at its door.
     """
 
     def __init__(self, passing: tuple[type[BaseException], ...] = ()) -> None:
@@ -36,6 +36,7 @@ class Calls:
         self._in_a_row: dict[tuple[str, str], int] = {}
         self._last: dict[str, tuple[str, str]] = {}
         self._notes: list[str] = []
+        self.before: Looker | None = None
         self.looker: Looker | None = None
 
     def run(self, owner: str, what: str, folder: Path, function: Function, *given: Any, **named: Any) -> Any:
@@ -58,6 +59,8 @@ class Calls:
         if self.is_off(owner, what):
             yield False
             return
+        if self.before is not None:
+            self.before(owner, what)
         start = time.perf_counter()
         try:
             yield True

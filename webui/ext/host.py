@@ -99,9 +99,9 @@ class Host(Lives):
         """As `call`, for a block of code such as a step of a generator."""
         return self._calls.running(owner, hook, self.found(owner).folder)
 
-    def look(self, looker: Looker | None) -> None:
-        """Have this called after each call of an extension's code; None: no more."""
-        self._calls.looker = looker
+    def look(self, before: Looker | None, after: Looker | None) -> None:
+        """Have these called before and after each call of an extension's code; None: no more."""
+        self._calls.before, self._calls.looker = before, after
 
     def note(self, text: str) -> None:
         """Leave a note for the user of the present job."""
