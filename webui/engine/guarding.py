@@ -10,7 +10,6 @@ from webui.engine.models import Models
 from webui.ext.guard import Leak, ModelPrint, ProcessPrint, some
 from webui.ext.host import Host
 
-
 NOBODY = ""
 """Whom a change is laid to that one of several may have made."""
 
