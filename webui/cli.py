@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import webui
 from webui.cli_control import (
@@ -20,6 +20,8 @@ from webui.cli_control import (
     read_steering,
     steering_of,
 )  # fmt: skip
+from webui.cli_models import models
+from webui.cli_parser import PROGRAM, USER_FAULT, Parser
 from webui.ext import command as extensions
 from webui.runtime.extensions import Extensions
 from webui.schema.errors import AtelierError, BadRequest
@@ -28,16 +30,8 @@ from webui.schema.fields import Parameter, parameters
 from webui.schema.requests import REQUESTS, ImageRef, Request, parse_request
 from webui.server.options import ServeOptions, add_common_options, add_serve_options
 
-PROGRAM = "launch.py"
 COMMANDS = ("generate", "models", "ext", "test")
-USER_FAULT, FAULT, STOPPED = 2, 1, 130
-
-
-class Parser(argparse.ArgumentParser):
-    """Tells a mistake in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(USER_FAULT, f"{self.prog}: {message} (--help lists the options)\n")
+FAULT, STOPPED = 1, 130
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -92,17 +86,6 @@ def generate(arguments: Sequence[str]) -> int:
     _save(made, parsed.output or _folder(parsed.output_dir, request))
     _tell(made.notes)
     return 0
-
-
-def models(arguments: Sequence[str]) -> int:
-    """Lists models, and turns pickles into safetensors."""
-    parser = Parser(prog=f"{PROGRAM} models", description="Models at hand.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list | convert")
-    add_common_options(actions.add_parser("list", help="what is there, of every kind, and what is wrong with it"))
-    convert = actions.add_parser("convert", help="write a .ckpt, .pt or .bin as .safetensors beside it")
-    convert.add_argument("file", type=Path)
-    parsed = parser.parse_args(arguments)
-    return _convert(parsed.file) if parsed.action == "convert" else _list(parsed.models_dir)
 
 
 def ext(arguments: Sequence[str]) -> int:
@@ -234,18 +217,3 @@ def _save(made: Any, folder: Path) -> None:
         save_png(image.image, path, image.texts)
         sys.stdout.write(f"{path}\n")
         sys.stdout.flush()
-
-
-def _list(models_dir: Path) -> int:
-    from webui.networks.inventory import inventory
-
-    for item in inventory(models_dir):
-        sys.stdout.write(f"{item.name}  {item.bytes / 1e6:,.0f} MB  {item.said}\n")
-    return 0
-
-
-def _convert(file: Path) -> int:
-    from webui.checkpoints.convert import convert_checkpoint
-
-    sys.stdout.write(f"{convert_checkpoint(file)}\n")
-    return 0
