@@ -14,7 +14,8 @@ from webui.images.pairs import read_pairs, write_pairs
 from webui.images.save import png_bytes
 from webui.schema.control import CONTROL_MODES, CONTROL_RESIZE_MODES, HR_OPTIONS, ControlUnit
 from webui.schema.fields import parameters
-from webui.schema.requests import MAX_STEERING, ImageRef, Txt2Img
+from webui.schema.generation import MAX_STEERING
+from webui.schema.requests import ImageRef, Txt2Img
 from webui.schema.results import ModelInfo
 
 MODEL = ModelInfo(name="v1-5", file="v1-5.safetensors", sha256="6ce01616" * 8)

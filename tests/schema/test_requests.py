@@ -11,7 +11,8 @@ from webui.schema.control import MAX_UNITS
 from webui.schema.errors import AtelierError, BadRequest, ModelError
 from webui.schema.events import Progress, parse_event
 from webui.schema.fields import parameters
-from webui.schema.requests import MAX_SEED, MAX_STEERING, REQUESTS, ImageRef, Img2Img, Inpaint, Txt2Img, parse_request
+from webui.schema.generation import MAX_SEED, MAX_STEERING
+from webui.schema.requests import REQUESTS, ImageRef, Img2Img, Inpaint, Txt2Img, parse_request
 from webui.schema.resolve import image_seeds, resolve
 
 REF = {"sha256": "a" * 64}

@@ -19,8 +19,9 @@ from webui.images.read import opaque, read_image
 from webui.prompt.picture_prompts import written_form
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadImage, ModelError, NotFound
+from webui.schema.generation import AUTOMATIC_VAE, OWN_VAE
 from webui.schema.images import reference
-from webui.schema.requests import AUTOMATIC_VAE, OWN_VAE, ImageRef, parse_request
+from webui.schema.requests import ImageRef, parse_request
 from webui.schema.results import JobView
 
 PREFIX = "/api/v1"

@@ -7,7 +7,8 @@ from typing import Protocol
 from webui.checkpoints.vaes import VAECatalogue
 from webui.nn.config import ModelConfig
 from webui.schema.errors import BadRequest, ModelError
-from webui.schema.requests import AUTOMATIC_VAE, LATENT_UPSCALERS, OWN_VAE, Request, Txt2Img
+from webui.schema.generation import AUTOMATIC_VAE, OWN_VAE
+from webui.schema.requests import LATENT_UPSCALERS, Request, Txt2Img
 from webui.schema.resolve import (
     hires_model,
     last_model,

@@ -13,7 +13,7 @@ from webui.checkpoints.kinds import some
 from webui.checkpoints.listing import Listing, Naming, find, near, refuse_pickle
 from webui.checkpoints.names import vae_names
 from webui.schema.errors import AtelierError, ModelError, NotFound
-from webui.schema.requests import AUTOMATIC_VAE, OWN_VAE
+from webui.schema.generation import AUTOMATIC_VAE, OWN_VAE
 
 FOLDER = "VAE"
 BESIDE = ("Stable-diffusion", "")

@@ -15,7 +15,7 @@ from webui.engine.guarding import Guarding
 from webui.engine.models import Models
 from webui.engine.telling import Telling
 from webui.ext.contexts import ModelEvent
-from webui.schema.requests import AUTOMATIC_VAE
+from webui.schema.generation import AUTOMATIC_VAE
 
 
 class Drawing:

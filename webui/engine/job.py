@@ -32,7 +32,8 @@ from webui.pipeline.work import ModelFacts, UseModel
 from webui.prompt.picture_prompts import PicturePrompts, Wildcards
 from webui.prompt.styles import Styles
 from webui.schema.events import ExtensionTimes, Prepared
-from webui.schema.requests import AUTOMATIC_VAE, Request
+from webui.schema.generation import AUTOMATIC_VAE
+from webui.schema.requests import Request
 from webui.schema.resolve import refiner_model
 
 

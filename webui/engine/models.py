@@ -20,7 +20,7 @@ from webui.networks.acted import Hashes
 from webui.networks.tags import Catalogues
 from webui.nn.vae import VAE
 from webui.schema.errors import OutOfMemory
-from webui.schema.requests import AUTOMATIC_VAE
+from webui.schema.generation import AUTOMATIC_VAE
 
 
 class Models:

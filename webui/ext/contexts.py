@@ -17,7 +17,8 @@ from webui.ext.files import NO_MODELS, ModelFiles
 from webui.images.given import read_given
 from webui.schema.errors import BadRequest
 from webui.schema.images import ImageRef, reference
-from webui.schema.requests import Request, describe_validation
+from webui.schema.requests import Request
+from webui.schema.validation import describe_validation
 
 S = TypeVar("S")
 

@@ -6,7 +6,8 @@ import random
 from collections.abc import Sequence
 
 from webui.schema.errors import BadRequest, NotFound
-from webui.schema.requests import MAX_PIXELS, MAX_SEED, MAX_SIDE, Request, Txt2Img
+from webui.schema.generation import MAX_PIXELS, MAX_SEED, MAX_SIDE
+from webui.schema.requests import Request, Txt2Img
 from webui.schema.results import ModelInfo
 
 FIRST_CHOICE = "toybox"

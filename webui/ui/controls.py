@@ -12,7 +12,7 @@ from gradio.components import Component
 from pydantic import BaseModel
 
 from webui.schema.fields import Offers, Parameter, parameters
-from webui.schema.requests import AUTOMATIC_VAE, OWN_VAE
+from webui.schema.generation import AUTOMATIC_VAE, OWN_VAE
 
 # A slider of 1000 steps on 300 pixels cannot be aimed: these end earlier. Larger values come from a PNG or REST,
 # and the slider then grows to the declared bound.
