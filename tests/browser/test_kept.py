@@ -16,8 +16,10 @@ from tests.browser.conftest import Server, Watched
 from tests.browser.window import Window
 from tests.steered import allow, write_control_model, write_extension
 from webui.images.controltext import OWN_CHUNK
-from webui.images.infotext import PARAMETERS, read_form, read_texts
+from webui.images.form import read_form
+from webui.images.infotext import PARAMETERS
 from webui.images.save import save_png
+from webui.images.textchunks import read_texts
 
 pytestmark = pytest.mark.browser
 SKETCH = {"strength": 1.5, "ink": "blue"}

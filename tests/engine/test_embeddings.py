@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from tests.engine.test_networks import write_lora
 from tests.support import write_tiny_checkpoint
 from webui.engine.api import Made, Pipeline
-from webui.images.infotext import parse
+from webui.images.form import parse
 from webui.networks.files import weights_sha256
 from webui.schema.errors import ModelError
 from webui.schema.requests import Txt2Img

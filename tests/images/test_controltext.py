@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from webui.images.controltext import OWN_CHUNK, control_labels, own_text, read_control
-from webui.images.infotext import parse, read_form, read_texts, texts_for
+from webui.images.form import parse, read_form
+from webui.images.infotext import texts_for
 from webui.images.pairs import read_pairs, write_pairs
 from webui.images.save import png_bytes
+from webui.images.textchunks import read_texts
 from webui.schema.control import CONTROL_MODES, CONTROL_RESIZE_MODES, HR_OPTIONS, ControlUnit
 from webui.schema.fields import parameters
 from webui.schema.generation import MAX_STEERING

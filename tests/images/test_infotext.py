@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from webui.images.infotext import infotext_for, parse, read_form, read_infotext, write
+from webui.images.form import parse, read_form
+from webui.images.infotext import infotext_for, write
 from webui.images.save import png_bytes
+from webui.images.textchunks import read_infotext
 from webui.schema.errors import BadImage
 from webui.schema.requests import INPAINT_AREAS, MASKED_CONTENTS, UPSCALERS, ImageRef, Img2Img, Inpaint, Txt2Img
 from webui.schema.results import ModelInfo

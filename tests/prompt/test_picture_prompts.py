@@ -9,7 +9,7 @@ import pytest
 
 from tests.support import write_tiny_checkpoint
 from webui.engine.api import Pipeline
-from webui.images.infotext import Form, parse, read_form
+from webui.images.form import Form, parse, read_form
 from webui.images.pairs import write_pairs
 from webui.prompt.picture_prompts import PicturePrompts, Wildcards, written_form
 from webui.prompt.styles import Styles

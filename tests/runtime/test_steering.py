@@ -12,7 +12,8 @@ from tests.extensions.support import ROOT
 from tests.runtime.conftest import House, engine_of, finish, txt2img
 from tests.steered import SKETCH, allow, write_control_model, write_extension
 from webui.engine.interface import Answered
-from webui.images.infotext import read_form, read_texts
+from webui.images.form import read_form
+from webui.images.textchunks import read_texts
 from webui.runtime import questions
 from webui.runtime.runtime import Runtime
 from webui.schema.asks import Answer, Preprocess, RouteCall

@@ -14,8 +14,9 @@ from PIL import Image
 from starlette.datastructures import UploadFile
 
 from webui.api.identity import Owner, current_user
-from webui.images.infotext import Form, read_form, read_texts
+from webui.images.form import Form, read_form
 from webui.images.read import opaque, read_image
+from webui.images.textchunks import read_texts
 from webui.prompt.picture_prompts import written_form
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadImage, ModelError, NotFound

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from webui.images.infotext import Form
+from webui.images.form import Form
 from webui.prompt.styles import Styles, read_names, with_styles, write_names
 from webui.prompt.wildcards import expand, has_choices, sure_names
 from webui.schema.errors import AtelierError, BadRequest, NotFound
