@@ -11,10 +11,11 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 FLOORS = (
     ("schema",),
-    ("nn", "diffusion", "images"),
+    ("nn", "diffusion", "images", "fetch"),
     ("prompt",),  # words become the numbers that nn's encoders give and diffusion's denoiser takes
     ("checkpoints",),
     ("networks",),
+    ("library",),
     ("control",),
     ("ext",),
     ("pipeline",),
@@ -28,7 +29,7 @@ FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 ENGINE_WITHOUT_TORCH = {"handed", "interface", "client", "questions", "spawn", "wire", "watchdog"}
 # What the web process may use of extensions: their code never runs there.
 EXT_WITHOUT_TORCH = {
-    "bundled", "check", "command", "discover", "file_lock", "hooks", "install", "manifest", "needs", "order", "params",
+    "bundled", "check", "command", "discover", "hooks", "install", "manifest", "needs", "order", "params",
     "report", "state", "sync", "weights",
 }  # fmt: skip
 # Parts that may import a library; every other library but these is free for all.
@@ -44,6 +45,7 @@ HOMES = {
     "k_diffusion": set(),
     "pickle": {"checkpoints"},  # one module of it, see test_quality
     "requests": set(),
+    "huggingface_hub": {"fetch"},
 }
 # These need nothing but torch and numpy.
 PLAIN = {"nn": {"torch", "numpy", "transformers"}, "diffusion": {"torch", "numpy"}, "schema": {"pydantic", "PIL"}}

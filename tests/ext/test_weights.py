@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from webui.ext.specs import ModelFile, ModelPart
-from webui.ext.weights import FOLDER, FetchError, fetch_model, files_of, is_there
+from webui.ext.weights import FOLDER, fetch_model, files_of, is_there
+from webui.fetch.errors import FetchError
 
 DATA = bytes(range(256)) * 20_000  # 5 MB
 SHA = hashlib.sha256(DATA).hexdigest()
@@ -86,14 +87,14 @@ def test_a_broken_download_is_taken_up_again(server: Server, tmp_path: Path, kno
     server.breaks_after, server.knows_ranges = 3_000_000, knows_ranges
     with pytest.raises(FetchError, match=r"was not fetched from .*ended after|IncompleteRead"):
         fetch_model(one, tmp_path)
-    (wanted,) = files_of(one, tmp_path)
-    assert not wanted.is_there
-    there = wanted.part.stat().st_size
+    (declared,) = files_of(one, tmp_path)
+    assert not declared.is_there
+    there = declared.wanted.part.stat().st_size
     server.breaks_after = 0
     fetch_model(one, tmp_path)
-    assert wanted.path.read_bytes() == DATA
+    assert declared.path.read_bytes() == DATA
     assert server.ranges == ["", f"bytes={there}-" if there else ""]
-    assert not wanted.part.exists()
+    assert not declared.wanted.part.exists()
 
 
 def test_another_content_than_declared_is_not_kept(server: Server, tmp_path: Path):
@@ -139,7 +140,7 @@ def test_stopping_keeps_what_has_come(server: Server, tmp_path: Path):
     one = model(server.url)
     with pytest.raises(KeyboardInterrupt):
         fetch_model(one, tmp_path, stop)
-    assert files_of(one, tmp_path)[0].part.stat().st_size > 0
+    assert files_of(one, tmp_path)[0].wanted.part.stat().st_size > 0
     fetch_model(one, tmp_path)
     assert (tmp_path / FOLDER / "net" / "weights.bin").read_bytes() == DATA
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from webui.ext.file_lock import take
+from webui.fetch.file_lock import take
 from webui.schema.errors import AtelierError, DiskError
 
 

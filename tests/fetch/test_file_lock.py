@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from webui.ext.file_lock import locked
+from webui.fetch.file_lock import locked
 
 HOLDER = """
 import sys
 from pathlib import Path
-from webui.ext.file_lock import locked
+from webui.fetch.file_lock import locked
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.readline()
