@@ -54,7 +54,7 @@ def test_a_unet_alone_says_how_its_parts_are_joined(split, tmp_path):
     save_file(load_file(split / "unet.safetensors"), tmp_path / "bare.safetensors")
     with pytest.raises(ModelError) as caught:
         check_checkpoint(tmp_path / "bare.safetensors")
-    assert "a U-Net alone" in caught.value.message
+    assert "a U-Net without its VAE and its text encoder" in caught.value.message
     assert "atelier.parts" in caught.value.cure
 
 
