@@ -169,7 +169,7 @@ def _describe(kinds: dict[str, Parameter]) -> str:
     declaration = next(iter(kinds.values()))
     parts = [f"{declaration.title}. {declaration.help}"]
     if declaration.choices:
-        parts.append(f"One of: {', '.join(declaration.choices)}.")
+        parts.append(f"One of: {', '.join(filter(None, declaration.choices))}.")
     if declaration.minimum is not None and declaration.maximum is not None:
         parts.append(f"{declaration.minimum:g} to {declaration.maximum:g}.")
     defaults = {kind: item.default for kind, item in kinds.items() if item.default not in (None, "", False, ())}

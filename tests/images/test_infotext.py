@@ -310,3 +310,51 @@ def test_the_eta_of_ddim_has_a_label_of_its_own_and_is_read_back() -> None:
         text = infotext_for(request, ModelInfo(name="m", file="m.safetensors"), 1, 0)
         assert f", {label}," in text
         assert read_form(text).values["eta"] == 0.5
+
+
+OWN = {
+    "hr_prompt": 'a dog, "big"\nSteps: 3', "hr_negative_prompt": "Negative prompt: x", "hr_sampler_name": "Euler a",
+    "hr_scheduler": "Automatic", "hr_cfg": 3.5,
+}  # fmt: skip
+
+
+def test_what_a_hires_pass_has_for_its_own_is_written_as_a1111_does_and_read_back():
+    request = Txt2Img(prompt="a cat", enable_hr=True, width=64, height=64, **OWN)
+    text = infotext_for(request, MODEL, 1, 1)
+    assert "Hires sampler: Euler a, Hires schedule type: Automatic, Hires CFG Scale: 3.5, Hires prompt: " in text
+    read = read_form(text)
+    assert {name: read.values[name] for name in OWN} == OWN
+    assert (read.values["prompt"], read.notes) == ("a cat", ())
+    for name, value in A1111.findall(text.rsplit("\n", 1)[1]):
+        if name in ("Hires prompt", "Hires negative prompt"):
+            assert json.loads(value) in OWN.values()
+    assert "Hires " not in infotext_for(request.model_copy(update={"enable_hr": False}), MODEL, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("written", "sampler", "schedule", "cfg"),
+    [
+        ("", "", "", None),
+        ("Hires sampler: Use same sampler, Hires schedule type: Use same scheduler", "", "", None),
+        ("Hires sampler: DPM++ 2M Karras", "DPM++ 2M", "Karras", None),
+        ("Hires sampler: DDIM, Hires schedule type: SGM Uniform, Hires CFG Scale: 5", "DDIM", "SGM Uniform", 5.0),
+    ],
+)
+def test_the_hires_sampler_of_other_programs_is_read(written, sampler, schedule, cfg):
+    values = read_form(f"a cat\nSteps: 20, Sampler: Euler, Seed: 1, Hires upscale: 2, {written}").values
+    assert (values["hr_sampler_name"], values["hr_scheduler"], values["hr_cfg"]) == (sampler, schedule, cfg)
+    assert (values["hr_prompt"], values["hr_negative_prompt"]) == ("", "")
+
+
+def test_a_hires_sampler_that_is_not_known_is_told_and_the_first_one_taken():
+    read = read_form("a\nSteps: 20, Sampler: Euler, Seed: 1, RNG: CPU, Hires upscale: 2, Hires sampler: Magic")
+    assert read.values["hr_sampler_name"] == ""
+    assert "Hires pass: unknown sampler 'Magic'" in read.notes[0]
+
+
+def test_the_eta_stands_under_the_label_of_each_sampler_that_takes_it():
+    request = Txt2Img(enable_hr=True, sampler="Euler a", hr_sampler_name="DDIM", eta=0.3, width=64, height=64)
+    text = infotext_for(request, MODEL, 1, 1)
+    assert "Eta: 0.3" in text
+    assert "Eta DDIM: 0.3" in text
+    assert read_form(text).values["eta"] == 0.3

@@ -127,3 +127,29 @@ def test_notes_know_how_many_steps_there_are() -> None:
     assert "never in this picture" in late
     assert "AND has no effect" in word
     assert prompt_notes(base.model_copy(update={"enable_hr": True})) == (word,)
+
+
+def hires_notes(prompt: str, hr_prompt: str) -> tuple[str, ...]:
+    return prompt_notes(Txt2Img(prompt=prompt, hr_prompt=hr_prompt, steps=20, enable_hr=True))
+
+
+def test_a_prompt_that_holds_in_the_hires_pass_alone_is_told_what_lies_outside_of_it() -> None:
+    (late,) = hires_notes("[a:b:1.3]", "c")
+    assert "never in this picture" in late
+    assert "changes before the hires pass" in hires_notes("a", "[a:b:0.3]")[0]
+    assert "numbers beyond the first pass's steps" in hires_notes("a", "[a:b:19]")[0]
+    assert "never in this picture" in hires_notes("a", "[a:b:2.0]")[0]
+    assert hires_notes("[a:b:0.3]", "[a:b:1.3] [c:25]") == ()
+
+
+def test_networks_that_a_hires_prompt_does_not_name_are_told() -> None:
+    (note,) = hires_notes("<lora:x:1> a", "a")
+    assert "names no networks" in note
+    assert hires_notes("<lora:x:1> a", "<lora:y:1> a") == hires_notes("<lora:x:1> a", "") == ()
+
+
+def test_the_hires_pass_is_shown_its_own_words() -> None:
+    own = {"hr_prompt": "c", "hr_negative_prompt": "d", "denoising_strength": 1.0}
+    reader = drawn(prompt="a", negative_prompt="b", enable_hr=True, **own)
+    assert {words for _, words in reader.shown(0)} == {"a*1 - b"}
+    assert {words for _, words in reader.shown(1)} == {"c*1 - d"}

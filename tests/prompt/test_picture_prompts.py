@@ -70,7 +70,7 @@ def test_a_prompt_without_choices_is_left_as_it_is() -> None:
     request = Txt2Img(prompt="a {cat} [b|c] __", negative_prompt="d")
     prompts = PicturePrompts(request, Wildcards(()), Styles(()))
     assert prompts.request_of(3) is request
-    assert prompts.templates == {}
+    assert prompts.labels(3) == {}
 
 
 def test_each_picture_makes_its_choices_from_its_seed(pipe: Pipeline) -> None:
@@ -121,7 +121,7 @@ def form_of(text: str) -> Form:
 def test_a_pictures_text_brings_its_styles_and_what_was_written_back(models_dir: Path) -> None:
     request = Txt2Img(prompt="a\n__colour__ cat", styles=("Ink", "Ball"), seed=5)
     prompts = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir))
-    made, written = prompts.request_of(0), write_pairs(prompts.templates)
+    made, written = prompts.request_of(0), write_pairs(prompts.labels(0))
     form = form_of(f"{made.prompt}\nNegative prompt: {made.negative_prompt}\n{written}")
     assert form.values["styles"] == ()
     values = written_form(form, models_dir).values

@@ -153,3 +153,17 @@ def test_an_error_crosses_the_process_boundary_whole() -> None:
 def test_an_event_survives_json() -> None:
     event = Progress(job_id="a", step=1, steps=2, image=0, images=1, fraction=0.5)
     assert parse_event(event.model_dump(mode="json")) == event
+
+
+def test_the_sampler_and_schedule_of_the_hires_pass_are_known_ones_or_none() -> None:
+    fields = {"kind": "txt2img", "enable_hr": True}
+    request = parse_request(
+        {**fields, "hr_sampler_name": "k_euler_a", "hr_scheduler": " sgmuniform ", "hr_prompt": " "}
+    )
+    assert isinstance(request, Txt2Img)
+    assert (request.hr_sampler_name, request.hr_scheduler, request.hr_prompt) == ("Euler a", "SGM Uniform", "")
+    for name in ("hr_sampler_name", "hr_scheduler"):
+        with pytest.raises(BadRequest, match=r"Hires s.*: unknown .* 'magic'; choose one of"):
+            parse_request({**fields, name: "magic"})
+    with pytest.raises(BadRequest, match="Hires CFG scale"):
+        parse_request({**fields, "hr_cfg": 0.5})

@@ -75,7 +75,7 @@ class Delivery:
         """A picture as `on_image` leaves it, if it leaves it."""
         request, rank = self._data.request, None
         if self._prompts is not None:
-            request, infotext = self._prompts.request_of(index), {**self._prompts.templates, **infotext}
+            request, infotext = self._prompts.request_of(index), {**self._prompts.labels(index), **infotext}
         seed, subseed = image_seeds(request, index)
         if self._session is not None:
             found = self._telling.timed("on_image", partial(self._session.picture, image, index, seed, infotext))

@@ -16,7 +16,10 @@ from webui.schema.fields import Parameter, parameters
 from webui.schema.names import canonical_schedule, split_sampler
 from webui.schema.requests import Inpaint, Txt2Img
 
-WRITTEN = ("Template", "Negative Template", "Styles")
+WRITTEN = ("Template", "Negative Template", "Hires Template", "Hires Negative Template", "Styles")
+
+SAME_SAMPLER, SAME_SCHEDULE = "Use same sampler", "Use same scheduler"
+"""What A1111 calls the choices that leave both as in the first pass."""
 
 _SIZE = re.compile(r"(\d+)x(\d+)")
 _FEWEST_PAIRS = 3
@@ -92,7 +95,7 @@ class _Reader:
 
     def values(self) -> dict[str, Any]:
         values = {declared.name: value for declared in _DECLARED for value in self._declared(declared)}
-        values |= self._sampler() | self._size() | self._hires(values)
+        values |= self._sampler() | self._hires_sampler() | self._size() | self._hires(values)
         values["styles"] = ()
         values["mask_invert"] = self._fields.get("Mask mode") == "Inpaint not masked"
         if self._fields.get("RNG", "GPU") != "CPU":
@@ -133,6 +136,20 @@ class _Reader:
         except ValueError as error:
             self.notes.append(f"{error}.".capitalize())
             return {}
+
+    def _hires_sampler(self) -> dict[str, str]:
+        """Those of the hires pass where it has its own; A1111 1.6 to 1.8 have both in one here, too."""
+        named, spacing = (self._fields.get(label, "") for label in ("Hires sampler", "Hires schedule type"))
+        found = {"hr_sampler_name": "", "hr_scheduler": ""}
+        try:
+            if named and named != SAME_SAMPLER:
+                found["hr_sampler_name"], schedule = split_sampler(named)
+                found["hr_scheduler"] = schedule or ""
+            if spacing and spacing != SAME_SCHEDULE:
+                found["hr_scheduler"] = canonical_schedule(spacing)
+        except ValueError as error:
+            self.notes.append(f"Hires pass: {error}.")
+        return found
 
     def _size(self) -> dict[str, int]:
         size = self._pair_of("First pass size") or self._pair_of("Size")
@@ -178,7 +195,7 @@ _DECLARED = tuple(
         declared.name: declared
         for request in (Txt2Img, Inpaint)
         for declared in parameters(request)
-        if declared.infotext not in (None, "Sampler", "Schedule type")
+        if declared.infotext not in (None, "Sampler", "Schedule type", "Hires sampler", "Hires schedule type")
     }.values()
 )
-"""Every labelled field of any request; sampler and schedule type are read together, by `_Reader._sampler`."""
+"""Every labelled field of any request; samplers and their schedule types are read together."""

@@ -26,8 +26,9 @@ PARAMETERS = "parameters"
 ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Size", "Model hash", "Model",
     "Variation seed", "Variation seed strength", "Denoising strength", "Clip skip", "RNG", "Hires upscale",
-    "Hires steps", "Hires upscaler", "Hires checkpoint", "Refiner", "Refiner switch at", "VAE", "Mask mode",
-    "Mask blur", "Inpaint area", "Masked area padding", "Masked content",
+    "Hires steps", "Hires upscaler", "Hires checkpoint", "Hires sampler", "Hires schedule type", "Hires CFG Scale",
+    "Refiner", "Refiner switch at", "VAE", "Mask mode", "Mask blur", "Inpaint area", "Masked area padding",
+    "Masked content",
 )  # fmt: skip
 """Readers that do not know quotes want these before any quoted value; whatever else there is follows."""
 LAST = ("Version",)
@@ -81,15 +82,18 @@ def request_labels(request: Request) -> dict[str, Any]:
         if declared.infotext is None or declared.name in unused:
             continue
         if declared.infotext in ALWAYS or value != declared.default:
-            labels[_label(declared.infotext, request.sampler)] = value
+            labels |= dict.fromkeys(_labels(declared.infotext, request), value)
     if isinstance(request, Inpaint) and request.mask_invert:
         labels["Mask mode"] = "Inpaint not masked"
     return labels
 
 
-def _label(label: str, sampler: str) -> str:
-    """The label as A1111 writes it: the eta of the DDIM family has one of its own."""
-    return SAMPLER_BY_LABEL[sampler].eta_label if label == "Eta" else label
+def _labels(label: str, request: Request) -> tuple[str, ...]:
+    """The labels of a value as A1111 writes them: the eta of the DDIM family has one of its own."""
+    if label != "Eta":
+        return (label,)
+    hires = request.hr_sampler_name if isinstance(request, Txt2Img) and request.enable_hr else ""
+    return tuple(SAMPLER_BY_LABEL[sampler].eta_label for sampler in (request.sampler, hires) if sampler)
 
 
 def write(fields: Mapping[str, Any], prompt: str = "", negative_prompt: str = "") -> str:
@@ -107,7 +111,7 @@ def _unused(request: Request) -> set[str]:
     if request.subseed_strength == 0:
         unused |= {"subseed", "subseed_strength"}
     if isinstance(request, Txt2Img) and not request.enable_hr:
-        unused |= {"hr_scale", "hr_upscaler", "hr_steps", "hr_model", "denoising_strength"}
+        unused |= {declared.name for declared in parameters(Txt2Img) if declared.group == "hires"}
     if not request.refiner:
         unused |= {"refiner_switch_at"}
     if isinstance(request, Inpaint) and request.inpaint_area != "Only masked":

@@ -17,7 +17,7 @@ from webui.pipeline.tensors import image_to_tensor, tensor_to_image
 from webui.pipeline.texts import encoded_texts
 from webui.pipeline.work import DecodeLatent, EncodeImage, ModelFacts, UseModel, Work
 from webui.schema.requests import LATENT_UPSCALERS, Txt2Img
-from webui.schema.resolve import hires_model, same_latents_needed
+from webui.schema.resolve import hires_model, hires_request, same_latents_needed
 
 LATENT_MODES: dict[str, dict[str, Any]] = {
     "Latent": {"mode": "bilinear"},
@@ -42,6 +42,7 @@ def hires(
 
     The checkpoint of the hires pass takes over between the two: the first one's VAE decodes, its own encodes.
     """
+    request = hires_request(request)
     image: Tensor | None = None
     if request.hr_upscaler not in LATENT_UPSCALERS:
         image = yield DecodeLatent(latent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from webui.pipeline.work import EncodeText, Networks, Texts, Work
 from webui.prompt.grammar import Prompt, read_prompt
 from webui.prompt.schedule import Clock
 from webui.schema.requests import Request, Txt2Img
+from webui.schema.resolve import hires_request
 
 
 @dataclass(frozen=True)
@@ -103,11 +104,18 @@ def clock_of(request: Request, part: int = 0) -> Clock:
 
 def prompt_notes(request: Request) -> tuple[str, ...]:
     """What the writer of a request's prompts may not have meant."""
-    hires = isinstance(request, Txt2Img) and request.enable_hr and request.denoising_strength > 0
-    later = clock_of(request, 1).steps if hires else 0
-    notes = (
-        note
-        for prompt in prompts_of(request)
-        for note in (*prompt.notes, *prompt.unreached(clock_of(request).steps, later))
-    )
+    steps, prompts = clock_of(request).steps, prompts_of(request)
+    if not isinstance(request, Txt2Img) or not request.enable_hr or request.denoising_strength == 0:
+        return _distinct(note for prompt in prompts for note in (*prompt.notes, *prompt.unreached(steps)))
+    notes, hires, written = list[str](), clock_of(request, 1), (request.hr_prompt, request.hr_negative_prompt)
+    for prompt, own, is_own in zip(prompts, prompts_of(hires_request(request)), written, strict=True):
+        notes += (*prompt.notes, *prompt.unreached(steps, 0 if is_own else hires.steps))
+        if is_own:
+            notes += (*own.notes, *own.unreached(steps, hires.steps), *own.over(hires))
+        if prompt.tags and not own.tags:
+            notes.append("The hires prompt names no networks: those of the prompt have no part in the hires pass.")
+    return _distinct(notes)
+
+
+def _distinct(notes: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(notes))

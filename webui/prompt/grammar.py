@@ -65,6 +65,16 @@ class Prompt:
         ]
         return _distinct(_late_note(edit) for edit in late)
 
+    def over(self, hires: Clock) -> tuple[str, ...]:
+        """Notes on changes that lie before the hires pass, where a prompt holds in that alone."""
+        early = [
+            edit
+            for part in self.parts
+            for edit in edits(part.nodes)
+            if edit.when.value < (hires.part if edit.when.fraction else hires.before)
+        ]
+        return _distinct(_early_note(edit) for edit in early)
+
     def __str__(self) -> str:
         """The prompt as it is written; reading it gives an equal value."""
         return "".join(map(str, self.tags)) + " AND ".join(self._texts())
@@ -161,14 +171,22 @@ def _distinct(notes: Iterable[str]) -> tuple[str, ...]:
     return tuple(islice(dict.fromkeys(notes), MOST_NOTES))
 
 
-def _late_note(edit: Edit) -> str:
+def _early_note(edit: Edit) -> str:
+    share = "shares from 1.0 to 2.0" if edit.when.fraction else "numbers beyond the first pass's steps"
+    return f"{_excerpt(edit)} changes before the hires pass, whose prompt this is: {share} fall into it."
+
+
+def _excerpt(edit: Edit) -> str:
     words = write_schedule((edit,))
-    shown = words if len(words) <= 40 else f"{words[:39]}…"
+    return words if len(words) <= 40 else f"{words[:39]}…"
+
+
+def _late_note(edit: Edit) -> str:
     share = edit.when.fraction
     when = f"{_short(edit.when.value * 100)} % of the steps" if share else f"step {write_when(edit.when)}"
     attention = share and not edit.before
     meant = f"; for attention write ({write_schedule(edit.after)[:39]}:{write_when(edit.when)})" if attention else ""
-    return f"{shown} changes after {when}, so never in this picture{meant}."
+    return f"{_excerpt(edit)} changes after {when}, so never in this picture{meant}."
 
 
 def _short(number: float) -> str:

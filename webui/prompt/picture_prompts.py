@@ -5,18 +5,25 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, reduce
 from pathlib import Path
 
 from webui.images.form import Form
-from webui.prompt.styles import Styles, read_names, with_styles, write_names
+from webui.prompt.styles import Style, Styles, laid_over, read_names, write_names
 from webui.prompt.wildcards import expand, has_choices, sure_names
 from webui.schema.errors import AtelierError, BadRequest, NotFound
-from webui.schema.requests import Request, parse_request
+from webui.schema.requests import Request, Txt2Img, parse_request
 
 LARGEST_FILE = 16_000_000
-PROMPTS = {"prompt": "Template", "negative_prompt": "Negative Template"}
+PROMPTS = {
+    "prompt": "Template",
+    "negative_prompt": "Negative Template",
+    "hr_prompt": "Hires Template",
+    "hr_negative_prompt": "Hires Negative Template",
+}
 """Fields of a request, and how a picture's text names what was written in them."""
+HIRES = {"hr_prompt": "Hires prompt", "hr_negative_prompt": "Hires negative prompt"}
+"""How a picture's text names the prompts that its hires pass has for its own."""
 
 
 class Wildcards:
@@ -79,7 +86,9 @@ class PicturePrompts:
         self._written = request
         self._request = styled(request, styles) if request.styles else request
         self._wildcards = wildcards
-        self._chosen = {field: text for field in PROMPTS if has_choices(text := getattr(self._request, field))}
+        prompts = prompts_of(self._request)
+        self._chosen = {field: text for field, text in prompts.items() if has_choices(text)}
+        self._changed = [field for field in prompts if field in self._chosen or self._is_styled(field)]
         self._made: dict[int, Request] = {}
 
     def request_of(self, index: int) -> Request:
@@ -88,30 +97,36 @@ class PicturePrompts:
             return self._request
         if index not in self._made:
             lines, seed = self._wildcards.lines, self._request.seed + index
-            made = {field: expand(text, lines, f"{field} {seed}") for field, text in self._chosen.items()}
+            made = {field: expand(text, lines, f"{_first(field)} {seed}") for field, text in self._chosen.items()}
             self._made[index] = self._request.model_copy(update=made)
         return self._made[index]
 
-    @property
-    def templates(self) -> dict[str, str]:
-        """What stands in a picture's text beside the prompts that were made: label -> prompt as it was written."""
-        written, styles = self._written, write_names(self._written.styles)
-        changed = [
-            field for field in PROMPTS if field in self._chosen or getattr(written, field) != self._prompt(field)
-        ]
+    def labels(self, index: int) -> dict[str, str]:
+        """What stands in the text of a picture beside the prompts of its first pass: those of its hires pass as they
+        were made, and all of them as they were written where that is another."""
+        made, styles = self.request_of(index), write_names(self._written.styles)
         return {
-            **{PROMPTS[field]: getattr(written, field) for field in changed},
+            **{HIRES[field]: getattr(made, field) for field in self._changed if field in HIRES},
+            **{PROMPTS[field]: getattr(self._written, field) for field in self._changed},
             **({"Styles": styles} if styles else {}),
         }
 
-    def _prompt(self, field: str) -> str:
-        return str(getattr(self._request, field))
+    def _is_styled(self, field: str) -> bool:
+        return bool(getattr(self._written, field) != getattr(self._request, field))
+
+
+def prompts_of(request: Request) -> dict[str, str]:
+    """The prompts of a request that have a say: field -> text. Those of a hires pass where it has its own."""
+    own = isinstance(request, Txt2Img) and request.enable_hr
+    fields = {field: getattr(request, field) for field in PROMPTS if own or field not in HIRES}
+    return {field: text for field, text in fields.items() if text or field not in HIRES}
 
 
 def styled(request: Request, styles: Styles) -> Request:
     """The request with its styles laid over its prompts. Raises as `Styles.named`."""
-    prompt, negative = with_styles(request.prompt, request.negative_prompt, styles.named(request.styles))
-    return request.model_copy(update={"prompt": prompt, "negative_prompt": negative})
+    found = styles.named(request.styles)
+    laid = {field: reduce(laid_over, _texts(found, field), text) for field, text in prompts_of(request).items()}
+    return request.model_copy(update=laid)
 
 
 def written_form(form: Form, models_dir: Path) -> Form:
@@ -120,14 +135,14 @@ def written_form(form: Form, models_dir: Path) -> Form:
     names = read_names(form.written.get("Styles", ""))
     if not names:
         return form
-    written = {field: form.written.get(label, form.values[field]) for field, label in PROMPTS.items()}
-    seed = form.values.get("seed", 0)
+    written = {field: form.written.get(label, form.values.get(field, "")) for field, label in PROMPTS.items()}
+    more = {name: form.values[name] for name in ("seed", "enable_hr") if name in form.values}
     try:
-        request = parse_request({"kind": "txt2img", **written, "styles": names, "seed": seed})
+        request = parse_request({"kind": "txt2img", **written, "styles": names, "seed": 0, **more})
         made = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir)).request_of(0)
     except AtelierError:
         made = None
-    if made is None or any(getattr(made, field).split() != form.values[field].split() for field in PROMPTS):
+    if made is None or any(text.split() != form.values[field].split() for field, text in prompts_of(made).items()):
         note = f"Its styles ({', '.join(names)}) are not here as they were: their words are in the prompts."
         return replace(form, notes=(*form.notes, note))
     return replace(form, values={**form.values, **written, "styles": names})
@@ -141,9 +156,18 @@ def check_names(request: Request, models_dir: Path) -> Request:
     """
     laid = styled(request, Styles.beside(models_dir)) if request.styles else request
     wildcards = Wildcards.beside(models_dir)
-    for name in (name for field in PROMPTS for name in sure_names(getattr(laid, field))):
+    for name in (name for text in prompts_of(laid).values() for name in sure_names(text)):
         wildcards.find(name)
     return laid
+
+
+def _first(field: str) -> str:
+    """The prompt of the first pass that stands where this one is empty: both make the same choices."""
+    return field.removeprefix("hr_")
+
+
+def _texts(styles: Sequence[Style], field: str) -> list[str]:
+    return [getattr(style, _first(field)) for style in styles]
 
 
 def _choices(path: Path) -> tuple[str, ...]:

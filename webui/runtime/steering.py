@@ -21,8 +21,8 @@ from webui.prompt.wildcards import has_choices
 from webui.runtime.extensions import Extensions
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
 from webui.schema.errors import BadRequest, NotFound
-from webui.schema.requests import Request
-from webui.schema.resolve import hires_model
+from webui.schema.requests import Request, Txt2Img
+from webui.schema.resolve import hires_model, hires_request
 
 ALL = "All"
 OWN_ADAPTERS = "controlnet"
@@ -113,11 +113,14 @@ class Steering:
     def _check_prompt(self, request: Request) -> None:
         """Styles, wildcard files and networks of a prompt are there and fit; those of choices are checked when these
         are made."""
-        prompt = check_names(request, self.catalogue.models_dir).prompt
-        tags = () if has_choices(prompt) else read_prompt(prompt).tags
-        names = dict.fromkeys((request.model, hires_model(request) or request.model))
-        for family in (self._checkpoints.config(name).family for name in names) if tags else ():
-            check_tags(tags, self._networks, family)
+        laid = check_names(request, self.catalogue.models_dir)
+        passes = [(laid.prompt, laid.model)]
+        if isinstance(laid, Txt2Img) and laid.enable_hr:
+            passes.append((hires_request(laid).prompt, hires_model(laid) or laid.model))
+        for prompt, model in dict.fromkeys(passes):
+            tags = () if has_choices(prompt) else read_prompt(prompt).tags
+            if tags:
+                check_tags(tags, self._networks, self._checkpoints.config(model).family)
 
     def _check_units(self, request: Request) -> tuple[str, ...]:
         second = hires_model(request)

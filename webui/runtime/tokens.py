@@ -57,16 +57,16 @@ class Tokens:
         self._kept: tuple[tuple[Path, Stamp], _Reader] | None = None
 
     def count(
-        self, model: str, prompt: str, steps: int, negative: bool = False, emphasis: Emphasis = "Original"
+        self, model: str, prompt: str, clock: Clock, negative: bool = False, emphasis: Emphasis = "Original"
     ) -> Counted:
-        """Of a prompt with choices one result is counted; a wildcard counts as its name.
+        """Of a prompt with choices one result is counted; a wildcard counts as its name. clock: of its pass.
 
         Raises:
             NotFound, ModelError: there is no such model, or it cannot be read. BadRequest: the choices have no end.
         """
         path = self._models.path(model)
-        read, clock = read_prompt(expand(prompt, lambda name: [name], 0), negative), Clock(steps)
-        texts = {text for step in range(steps if read.changes else 1) for text, _ in read.at(step, clock)}
+        read = read_prompt(expand(prompt, lambda name: [name], 0), negative)
+        texts = {text for step in range(clock.steps if read.changes else 1) for text, _ in read.at(step, clock)}
         likely = sorted(texts, key=len, reverse=True)[:MOST_TEXTS]
         with self._lock:
             reader = self._reader(path)

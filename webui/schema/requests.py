@@ -10,6 +10,7 @@ from webui.schema.errors import BadRequest
 from webui.schema.fields import parameter
 from webui.schema.generation import MAX_PIXELS, Generation
 from webui.schema.images import ImageRef as ImageRef
+from webui.schema.names import SAMPLER_NAMES, SCHEDULE_NAMES, canonical_sampler, canonical_schedule
 from webui.schema.validation import describe_validation
 
 RESIZE_MODES = ("Just resize", "Crop and resize", "Resize and fill")
@@ -46,6 +47,26 @@ class Txt2Img(Generation):
         "", title="Hires checkpoint", help="Another checkpoint for the second pass; empty: the same.", group="hires",
         infotext="Hires checkpoint", offers="models",
     )  # fmt: skip
+    hr_sampler_name: str = parameter(
+        "", title="Hires sampler", help="Another sampling method for the second pass; empty: the same.",
+        group="hires", infotext="Hires sampler", choices=("", *SAMPLER_NAMES),
+    )  # fmt: skip
+    hr_scheduler: str = parameter(
+        "", title="Hires schedule type", group="hires", infotext="Hires schedule type", choices=("", *SCHEDULE_NAMES),
+        help="Another schedule for the second pass; empty: the same. Automatic suits its sampler.",
+    )  # fmt: skip
+    hr_cfg: float | None = parameter(
+        None, title="Hires CFG scale", help="Of the second pass; empty: the same.", group="hires",
+        infotext="Hires CFG Scale", step=0.5, ge=1, le=30,
+    )  # fmt: skip
+    hr_prompt: str = parameter(
+        "", title="Hires prompt", help="In the place of the prompt in the second pass; empty: the same.",
+        group="hires", infotext="Hires prompt", max_length=20_000,
+    )  # fmt: skip
+    hr_negative_prompt: str = parameter(
+        "", title="Hires negative prompt", help="Of the second pass; empty: the same.", group="hires",
+        infotext="Hires negative prompt", max_length=20_000,
+    )  # fmt: skip
     denoising_strength: float = parameter(
         0.7, title="Denoising strength", help="Hires pass: 0 keeps the enlarged picture, 1 draws it anew.",
         group="hires", infotext="Denoising strength", step=0.01, ge=0, le=1,
@@ -55,6 +76,21 @@ class Txt2Img(Generation):
     @classmethod
     def _known_upscaler(cls, name: str) -> str:
         return _one_of("upscaler", name, UPSCALERS)
+
+    @field_validator("hr_sampler_name")
+    @classmethod
+    def _known_hires_sampler(cls, name: str) -> str:
+        return canonical_sampler(name) if name.strip() else ""
+
+    @field_validator("hr_scheduler")
+    @classmethod
+    def _known_hires_schedule(cls, name: str) -> str:
+        return canonical_schedule(name) if name.strip() else ""
+
+    @field_validator("hr_prompt", "hr_negative_prompt")
+    @classmethod
+    def _blank_is_empty(cls, prompt: str) -> str:
+        return prompt if prompt.strip() else ""
 
     @model_validator(mode="after")
     def _hires_not_too_large(self) -> Self:

@@ -44,6 +44,18 @@ def hires_model(request: Request) -> str:
     return request.hr_model
 
 
+def hires_request(request: Txt2Img) -> Txt2Img:
+    """The request as its hires pass has it: what that has of its own stands in the place of the first pass's."""
+    own = {
+        "prompt": request.hr_prompt,
+        "negative_prompt": request.hr_negative_prompt,
+        "sampler": request.hr_sampler_name,
+        "scheduler": request.hr_scheduler,
+        "cfg_scale": request.hr_cfg,
+    }
+    return request.model_copy(update={name: value for name, value in own.items() if value})
+
+
 def refined_part(request: Request) -> int:
     """The pass that a refiner ends: the last one that samples, 1 for the hires pass."""
     return int(isinstance(request, Txt2Img) and request.enable_hr and request.denoising_strength > 0)

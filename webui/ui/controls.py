@@ -17,8 +17,10 @@ from webui.schema.generation import AUTOMATIC_VAE, OWN_VAE
 # A slider of 1000 steps on 300 pixels cannot be aimed: these end earlier. Larger values come from a PNG or REST,
 # and the slider then grows to the declared bound.
 COMFORTABLE_TOP: dict[str, float] = {"steps": 100, "hr_steps": 100, "s_churn": 20, "s_tmin": 20, "image_cfg_scale": 3}
+SAME = "Same as the first"
+"""The empty choice of what a second pass may have for its own."""
 FIRST: dict[Offers, tuple[tuple[str, str], ...]] = {
-    "models": (("Same as the first", ""),),
+    "models": ((SAME, ""),),
     "refiners": (("None", ""),),
     "styles": (),
     "vaes": ((AUTOMATIC_VAE, AUTOMATIC_VAE), (OWN_VAE, OWN_VAE)),
@@ -27,7 +29,7 @@ FIRST: dict[Offers, tuple[tuple[str, str], ...]] = {
 SEVERAL, EMPTY = "a-several", "a-empty-list"
 """Classes of a list of which several are chosen, and of one that offers nothing: it is not seen."""
 PLAIN_NUMBERS = frozenset({"size", "batch", "seed"})
-PROMPT_LINES = {"prompt": 3, "negative_prompt": 2}
+PROMPT_LINES = {"prompt": 3, "negative_prompt": 2, "hr_prompt": 2, "hr_negative_prompt": 2}
 
 
 class Form:
@@ -81,12 +83,12 @@ def control(item: Parameter, tab: str, **settings: Any) -> Component:
     if item.type is tuple:
         value = list(item.default)
         return gr.Dropdown([], multiselect=True, elem_classes=[SEVERAL, EMPTY], **settings | {"value": value})
-    if item.group == "prompt":
+    if item.name in PROMPT_LINES:
         return _prompt(item, settings)
     if item.type is bool:
         return gr.Checkbox(**settings)
     if item.choices:
-        return gr.Dropdown(list(item.choices), **settings)
+        return gr.Dropdown([(name or SAME, name) for name in item.choices], **settings)
     if item.offers:
         return gr.Dropdown(list(FIRST[item.offers]), allow_custom_value=True, **settings)
     if item.type is str:
@@ -101,7 +103,7 @@ def control(item: Parameter, tab: str, **settings: Any) -> Component:
 
 def _prompt(item: Parameter, settings: dict[str, Any]) -> Component:
     hint = f"{item.title}: {item.help[:1].lower()}{item.help[1:]}"
-    lines = PROMPT_LINES.get(item.name, 2)
+    lines = PROMPT_LINES[item.name]
     return gr.Textbox(
         lines=lines, max_lines=14, placeholder=hint, elem_classes=["a-prompt"], container=False, **settings
     )

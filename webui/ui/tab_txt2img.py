@@ -24,6 +24,11 @@ def build() -> Tab:
         with gr.Row():
             form.place("hr_scale", "denoising_strength", "hr_steps")
         form.place("hr_model")
+        with gr.Accordion("Its own prompts and sampler", open=False, elem_id="txt2img-hires-own"):
+            with gr.Row():
+                form.place("hr_sampler_name", "hr_scheduler", "hr_cfg")
+            with gr.Column(elem_classes=["a-prompts"]):
+                form.place("hr_prompt", "hr_negative_prompt", show_label=False)
     refiner(form)
     control(form)
     advanced(form)

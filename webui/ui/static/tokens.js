@@ -1,7 +1,7 @@
 // How many tokens the prompts have, and what may not be meant in them, while they are written.
 atelier.tokens = (() => {
   const PAUSE = 400; // milliseconds without a key
-  const PROMPTS = ["prompt", "negative_prompt"];
+  const PROMPTS = ["prompt", "negative_prompt", "hr_prompt", "hr_negative_prompt"];
   const LIMIT = 20000;
   let timer = 0;
   let turn = 0;
@@ -35,8 +35,9 @@ atelier.tokens = (() => {
   async function count(tab) {
     const own = ++turn;
     const prompts = Object.fromEntries(PROMPTS.map((name) => [name, text(tab, name)]));
-    const [model, steps, emphasis] = ["model", "steps", "emphasis"].map((name) => atelier.form.value(tab, name));
-    const known = { ...(model && { model }), ...(Number.isInteger(steps) && { steps }), ...(emphasis && { emphasis }) };
+    const [model, steps, hr_steps, emphasis] = ["model", "steps", "hr_steps", "emphasis"].map((name) => atelier.form.value(tab, name));
+    const numbers = Object.entries({ steps, hr_steps }).filter(([, number]) => Number.isInteger(number));
+    const known = { ...(model && { model }), ...Object.fromEntries(numbers), ...(emphasis && { emphasis }) };
     if (Object.values(prompts).some((prompt) => prompt.length > LIMIT)) return clear(tab);
     try {
       const headers = { "content-type": "application/json" };
