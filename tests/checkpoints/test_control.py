@@ -42,8 +42,8 @@ def test_kind_and_family_are_in_the_shapes(shapes, kind, family):
         ({"lllite_unet_input_blocks_4_1__down__0__weight": (4, 4)}, "ControlLLLite"),
         ({"style_embedding": (1, 8, 4)}, "style adapter"),
         ({"down_blocks__0__motion_modules__0__weight": (4,)}, "SparseCtrl"),
-        ({"model__diffusion_model__out__2__weight": (4, 4)}, "a checkpoint"),
-        ({"something": (1,)}, "no control model that is known"),
+        ({"lora_unet_x__lora_up__weight": (4, 4)}, "no control model: it looks like a LoRA"),
+        ({"something": (1,)}, "no control model that is known here. It holds something"),
     ],
 )
 def test_what_cannot_be_used_is_named(shapes, words):

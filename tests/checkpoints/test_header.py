@@ -85,6 +85,23 @@ def test_a_web_page_is_recognised(tmp_path):
     assert "web page" in error_of(tmp_path / "m.safetensors")
 
 
+@pytest.mark.parametrize(
+    ("content", "words", "cure"),
+    [
+        (b"GGUF\x03\0\0\0", "is a GGUF file, which is not supported", "fp8"),
+        (b"Rar!\x1a\x07", "is an archive", "Unpack it"),
+        (b"7z\xbc\xaf\x27\x1c", "is an archive", "Unpack it"),
+        (b"\x89PNG\r\n\x1a\n\0\0", "is a picture", "Download"),
+        (b'{"error":"Unauthorized"}', 'is a text, not a model: "{"error":"Unauthorized"}"', "login"),
+        (b"Entry not found", 'is a text, not a model: "Entry not found"', "login"),
+    ],
+)
+def test_other_files_are_known_by_their_beginning(tmp_path, content, words, cure):
+    (tmp_path / "m.safetensors").write_bytes(content)
+    assert words in error_of(tmp_path / "m.safetensors")
+    assert cure in error_of(tmp_path / "m.safetensors")
+
+
 def test_a_git_lfs_pointer_is_recognised(tmp_path):
     (tmp_path / "m.safetensors").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
     assert "git lfs pull" in error_of(tmp_path / "m.safetensors")

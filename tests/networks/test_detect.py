@@ -178,17 +178,27 @@ def test_a_network_of_another_family_is_refused_with_both_names() -> None:
 
 
 @pytest.mark.parametrize(
-    ("names", "said"),
+    ("names", "said", "cure"),
     [
-        (["control_model.input_blocks.0.0.weight", "control_model.zero_convs.0.0.weight"], "a ControlNet"),
-        (["model.diffusion_model.input_blocks.0.0.weight"], "checkpoint"),
-        (["string_to_param", "emb_params"], "a textual inversion embedding"),
+        (["control_model.input_blocks.0.0.weight", "control_model.zero_convs.0.0.weight"], "a ControlNet",
+         "models/ControlNet"),
+        (["ip_adapter.1.to_q_lora.down.weight", "ip_adapter.1.to_q_lora.up.weight"], "an IP-Adapter",
+         "models/ControlNet"),
+        (["down_blocks.0.motion_modules.0.to_q.lora_A.weight", "down_blocks.0.motion_modules.0.to_q.lora_B.weight"],
+         "a model for video", "Take it away"),
+        (["model.diffusion_model.input_blocks.0.0.weight"], "a U-Net", "models/Stable-diffusion"),
+        (["string_to_param", "emb_params"], "a textual inversion embedding", "models/embeddings"),
+        (["lora_unet_x.lora_down.weight"], "looks like a LoRA, but not like one that is known here", "download it again"),
+        (["foo"], "no network that is known here. It holds foo", "models/Lora"),
     ],
-)
-def test_other_files_are_refused_with_what_they_look_like(tmp_path: Path, names: list[str], said: str) -> None:
-    with pytest.raises(ModelError, match=said) as raised:
+)  # fmt: skip
+def test_other_files_are_refused_with_what_they_look_like(
+    tmp_path: Path, names: list[str], said: str, cure: str
+) -> None:
+    with pytest.raises(ModelError) as raised:
         detect(tmp_path, dict.fromkeys(names, (1,)))
-    assert "models/Lora" in raised.value.cure
+    assert said in raised.value.message
+    assert cure in raised.value.cure
 
 
 def test_trigger_words_weight_and_notes_come_from_the_file_beside_it(tmp_path: Path) -> None:

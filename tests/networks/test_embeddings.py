@@ -37,14 +37,21 @@ def test_every_shape_of_file_is_read(
 
 
 @pytest.mark.parametrize(
-    "shapes",
-    [{"a": (1, 768), "b": (1, 768)}, {"emb_params": (1, 2, 768)}, {"emb_params": (0, 768)}, {"x": ()},
-     {"clip_l": (2, 768), "clip_g": (3, 1280)}],
-)  # fmt: skip
-def test_other_files_are_refused(tmp_path: Path, shapes: dict[str, tuple[int, ...]]) -> None:
+    ("shapes", "said"),
+    [
+        ({"a": (1, 768), "b": (1, 768)}, "no embedding that is known here. It has no vectors by a known name"),
+        ({"emb_params": (1, 2, 768)}, "looks like a textual inversion embedding, but not like one"),
+        ({"emb_params": (0, 768)}, "looks like a textual inversion embedding, but not like one"),
+        ({"x": ()}, "no embedding that is known here"),
+        ({"x.lora_up.weight": (4, 2), "x.lora_down.weight": (2, 4)}, "no embedding: it looks like a LoRA"),
+        ({"clip_l": (2, 768), "clip_g": (3, 1280)}, "another number of vectors for each text encoder"),
+    ],
+)
+def test_other_files_are_refused(tmp_path: Path, shapes: dict[str, tuple[int, ...]], said: str) -> None:
     with pytest.raises(ModelError) as raised:
         detect_embedding(read_header(header_only(tmp_path / "x.safetensors", shapes)))
-    assert "models/embeddings" in raised.value.cure
+    assert said in raised.value.message
+    assert raised.value.cure
 
 
 def test_an_embedding_fits_the_models_whose_text_encoders_are_as_wide() -> None:

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from webui.checkpoints.control_layouts import DIFFUSERS_MARK, HINT, PREFIX, bare_names, has_difference
 from webui.checkpoints.detect import CONFIG_KEY, FAMILIES, encoder_facts, merged
 from webui.checkpoints.header import Header
+from webui.checkpoints.kinds import CONTROLS, wrong_kind
 from webui.checkpoints.layouts import UNET
 from webui.nn.config import SD15, SDXL, ModelConfig, UNetConfig
 from webui.schema.errors import ModelError
@@ -82,7 +83,8 @@ def detect_control(header: Header, name: str = "", beside: Mapping[str, Any] | N
     for found, detect in _DETECTORS:
         if found(names):
             return _said(detect(header, beside or {}), header, name, beside or {})
-    raise UnknownControl("This is no control model that is known here.", _FOLDER)
+    error = wrong_kind(header, "control model", CONTROLS, _FOLDER)
+    raise UnknownControl(error.message, error.cure)
 
 
 def control_info(header: Header) -> ControlInfo | None:
@@ -233,7 +235,6 @@ def _refuse(names: Names) -> None:
 
 _REFUSED: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
     (lambda names: not names, "an empty file, without any tensor", "Download it again."),
-    (_starts("model.diffusion_model."), "a checkpoint, no control model", "Put it into models/Stable-diffusion."),
     (_starts("lllite"), "a ControlLLLite, which is not supported", "Use a ControlNet of the same kind."),
     (lambda names: any("motion_modules" in name for name in names), "a SparseCtrl model, made for video", _OTHER),
     (_has("style_embedding"), "a T2I style adapter, which is not supported", "Use an IP-Adapter in its place."),

@@ -26,6 +26,14 @@ ITEM_BITS = {
 """Bits of one number of each dtype."""
 
 _DOWNLOAD = "Download it again."
+_LOGIN = "Download it again; the site may want a login."
+_OTHER_FILES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
+    ((b"<!doctype", b"<html", b"<?xml"), "a web page, not a model: a download went wrong", _LOGIN),
+    ((b"gguf",), "a GGUF file, which is not supported", "Use the same model as .safetensors in fp16, bf16 or fp8."),
+    ((b"rar!", b"7z\xbc\xaf"), "an archive", "Unpack it, and put what is in it here."),
+    ((b"\x89png", b"\xff\xd8\xff", b"riff"), "a picture, not a model", _DOWNLOAD),
+)
+"""Beginnings of files, in small letters, what those are, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -120,11 +128,11 @@ def _check_kind(path: Path, start: bytes, size: int) -> None:
         )
     if start.startswith(b"version https://git-lfs"):
         raise ModelError(f"{path.name} is a Git LFS pointer, not the model.", "Fetch the file itself: git lfs pull.")
-    if start.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise ModelError(
-            f"{path.name} is a web page, not a model: a download went wrong.",
-            "Download it again; the site may want a login.",
-        )
+    for beginnings, what, cure in _OTHER_FILES:
+        if start.lstrip().lower().startswith(beginnings):
+            raise ModelError(f"{path.name} is {what}.", cure)
+    if start.isascii() and start.decode().isprintable():
+        raise ModelError(f'{path.name} is a text, not a model: "{start.decode().strip()}".', _LOGIN)
     if size < 10:
         raise ModelError(f"{path.name} is cut off or no safetensors file.", _DOWNLOAD)
 

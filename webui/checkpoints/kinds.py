@@ -65,7 +65,7 @@ def wrong_kind(header: Header, wanted: str, folder: str, cure: str, why: str = "
     """
     kind, held = kind_of_file(header), f"It holds {some(sorted(header.tensors))}."
     if kind is None:
-        return ModelError(f"This is no {wanted} and nothing else that is known here. {why}{held}", cure)
+        return ModelError(f"This is no {wanted} that is known here. {why}{held}", cure)
     if kind.folder == folder and not kind.more:
         return ModelError(f"This looks like {kind.what}, but not like one that is known here. {why}{held}", _OTHER)
     cure = kind.more if kind.folder == folder else kind.cure

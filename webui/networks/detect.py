@@ -7,12 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from webui.checkpoints.detect import check_kind
 from webui.checkpoints.header import Header
+from webui.checkpoints.kinds import NETWORKS, wrong_kind
 from webui.networks.family import FAMILY_NAMES, family_of, shapes_of
 from webui.networks.keys import layers_of
 from webui.networks.kinds import kind_of, label
-from webui.schema.errors import ModelError
 
 TRIGGERS = 12
 """Tags of the training pictures that are shown as trigger words, where the author names none."""
@@ -50,8 +49,8 @@ def detect_network(header: Header, beside: Mapping[str, Any] | None = None) -> N
     """
     beside = beside or {}
     known = [(layer, found) for layer in layers_of(header.tensors) if (found := kind_of(layer)) is not None]
-    if not known:
-        raise ModelError(f"This is no network that is known here: {_other(header)}.", _LORA)
+    if not known or any(map(_of_other_kinds, header.tensors)):
+        raise wrong_kind(header, "network", NETWORKS, _LORA)
     labels = Counter(label(kind, shapes_of(header, layer)) for layer, (kind, _used) in known)
     read = {layer.parts[part] for layer, (_kind, used) in known for part in used}
     layers = [layer for layer, _found in known]
@@ -68,6 +67,11 @@ def detect_network(header: Header, beside: Mapping[str, Any] | None = None) -> N
     )
 
 
+def _of_other_kinds(key: str) -> bool:
+    """Whether a tensor belongs to a kind of file that may hold LoRAs beside what it is: adapters, modules for video."""
+    return key.startswith(("ip_adapter.", "image_proj.")) or "motion_modules." in key
+
+
 def style_of(keys: Iterable[str]) -> str:
     """How most names are spelled: "kohya", "kohya (ldm)", "diffusers", "peft" or "ldm"."""
     counts = Counter(next((style for style, starts in _STYLES if key.startswith(starts)), "bare") for key in keys)
@@ -82,15 +86,6 @@ _STYLES = (
     ("peft", ("base_model.model.",)),
     ("ldm", ("diffusion_model.", "model.diffusion_model.", "clip_l.", "clip_g.", "text_encoders.")),
 )
-
-
-def _other(header: Header) -> str:
-    """What a file without any known layer looks like."""
-    try:
-        check_kind(header)
-    except ModelError as error:
-        return error.message[0].lower() + error.message[1:].rstrip(".")
-    return "it looks like a whole checkpoint; put it into models/Stable-diffusion"
 
 
 def _triggers(header: Header, beside: Mapping[str, Any]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from webui.checkpoints.files import Stamp, is_model_file, walk
 from webui.checkpoints.header import Header, read_header
+from webui.checkpoints.kinds import EMBEDDINGS, wrong_kind
 from webui.checkpoints.listing import Listing, find, near, refuse_pickle
 from webui.networks.family import FAMILY_NAMES
 from webui.nn.config import ModelConfig
@@ -119,7 +120,7 @@ def detect_embedding(header: Header) -> EmbeddingInfo:
     keys = _keys(header)
     shapes = [header.tensors[key].shape for key in keys]
     if not keys or any(len(shape) not in (1, 2) or 0 in shape for shape in shapes):
-        raise ModelError("This is no embedding: it holds no vectors by a name that is known here.", _CURE)
+        raise wrong_kind(header, "embedding", EMBEDDINGS, _CURE, "It has no vectors by a known name. ")
     counts = {1 if len(shape) == 1 else shape[0] for shape in shapes}
     if len(counts) > 1:
         raise ModelError("This embedding has another number of vectors for each text encoder.", _CURE)
@@ -137,7 +138,7 @@ def check_fits(name: str, info: EmbeddingInfo, config: ModelConfig) -> None:
         )
 
 
-_CURE = f"Put a textual inversion embedding into models/{FOLDER}."
+_CURE = f"Put a textual inversion embedding into {EMBEDDINGS}."
 
 
 def _keys(header: Header) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from webui.checkpoints.files import is_model_file, walk
 from webui.checkpoints.header import Header, read_header
+from webui.checkpoints.kinds import HYPERNETWORKS, wrong_kind
 from webui.checkpoints.listing import Listing, Naming, find, near, refuse_pickle
 from webui.checkpoints.unpack import HYPERNETWORK
 from webui.networks.family import CONTEXT_WIDTHS
@@ -114,7 +115,8 @@ def detect_hypernetwork(header: Header) -> HypernetworkInfo:
         place: _stages(header, [names[order] for order in sorted(names)], place[0]) for place, names in layers.items()
     }
     if not branches:
-        raise ModelError("This is no hypernetwork.", f"Put one that was converted here into models/{FOLDER}.")
+        put = f"Put one that was converted here into {HYPERNETWORKS}."
+        raise wrong_kind(header, "hypernetwork", HYPERNETWORKS, put)
     said = header.object(HYPERNETWORK)
     activation = str(said.get("activation_func") or "linear").lower()
     return HypernetworkInfo(
