@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from tests.checkpoints.tiny_files import write_taesd
 from tests.networks.files import header_only, kohya
 from tests.support import write_tiny_checkpoint
 from webui.networks.inventory import inventory
@@ -12,6 +13,7 @@ from webui.networks.inventory import inventory
 def test_all_kinds_of_files_are_listed_with_what_they_are(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path / "Stable-diffusion" / "tiny.safetensors")
     header_only(tmp_path / "VAE" / "odd.safetensors", {"a": (1,)})
+    write_taesd(tmp_path / "VAE-approx")
     layers = kohya(["lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"], 320, 768)
     header_only(tmp_path / "Lora" / "ink.safetensors", layers)
     header_only(tmp_path / "embeddings" / "one.safetensors", {"<one>": (768,)})
@@ -22,9 +24,10 @@ def test_all_kinds_of_files_are_listed_with_what_they_are(tmp_path: Path) -> Non
     header_only(tmp_path / "hypernetworks" / "hyper.safetensors", shapes)
     (tmp_path / "hypernetworks" / "old.pt").write_bytes(b"PK\x03\x04")
     found = {item.name: item.said for item in inventory(tmp_path)}
-    assert list(found) == ["tiny", "odd", "ink", "one", "two", "hyper", "old"]
+    assert list(found) == ["tiny", "odd", "taesd_decoder", "ink", "one", "two", "hyper", "old"]
     assert found["tiny"] == "sd1"
     assert "no VAE" in found["odd"]
+    assert found["taesd_decoder"] == "tiny autoencoder for previews, SD 1.x, SD 2.x"
     assert found["ink"] == "LoRA, SD 1.x"
     assert found["one"] == "embedding, 1 vector, SD 1.x"
     assert found["two"] == "embedding, 2 vectors, SDXL"

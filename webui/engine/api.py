@@ -145,7 +145,7 @@ class Pipeline:
         if _is_path(path):
             models_dir, name = place_of(path)
         folders = Folders(tuple(extensions_dirs), data_dir)
-        engine = Engine(Path(models_dir), place(device, dtype), folders=folders)
+        engine = Engine(Path(models_dir), place(device, dtype), folders=folders, preview="none")  # nobody sees them
         catalogue = engine.models.catalogue
         return cls(engine, catalogue.find(default_model(catalogue.list(), name)))
 

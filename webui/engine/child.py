@@ -20,6 +20,7 @@ from webui.engine.wire import Message, Wire
 from webui.schema.asks import Answer
 from webui.schema.errors import AtelierError
 from webui.schema.events import Event, Failed
+from webui.schema.names import PREVIEW_METHODS
 from webui.schema.requests import parse_request
 
 
@@ -53,6 +54,7 @@ def _engine(options: Any, wire: Wire, worker: Worker) -> Any:
         folders=Folders(tuple(map(Path, options.extensions_dir)), Path(options.data_dir) if options.data_dir else None),
         restart=worker.end,
         hold=lambda held: wire.send({"type": "held", "held": held.to_json()}),
+        preview=options.preview,
     )
 
 
@@ -61,6 +63,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--models-dir", required=True)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--preview", default="auto", choices=PREVIEW_METHODS)
     parser.add_argument("--extensions-dir", action="append", default=[])
     parser.add_argument("--data-dir")
     return parser.parse_args(arguments)

@@ -23,6 +23,7 @@ from webui.ext.faults import Held
 from webui.ext.session import tell_of_death
 from webui.schema.errors import AtelierError, ExtensionError, OutOfMemory
 from webui.schema.events import Done, Failed, Started
+from webui.schema.names import PreviewMethod
 from webui.schema.requests import Request
 
 _LOG = logging.getLogger(__name__)
@@ -35,8 +36,9 @@ Hold = Callable[[Held], None]
 class Engine:
     """The models and extensions of one device and the jobs that run on them, one after another.
 
-    folders: where extensions are. restart: told why the process should end after the present job, before its end is.
-    hold: told what a next process has to know of extensions (`restore`), before `restart` is called.
+    folders: where extensions are. preview: how previews are drawn. restart: told why the process should end after the
+    present job, before its end is. hold: told what a next process has to know of extensions (`restore`), before
+    `restart` is called.
     """
 
     def __init__(
@@ -47,6 +49,7 @@ class Engine:
         folders: Folders | None = None,
         restart: Restart | None = None,
         hold: Hold | None = None,
+        preview: PreviewMethod = "auto",
     ) -> None:
         self.models = Models(Catalogue(models_dir), placement or place())
         self.extensions = Extensions(folders or Folders(), models_dir, self.models.placement.device)
@@ -57,6 +60,7 @@ class Engine:
         self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
         self._answers = Answers(self.extensions)
         self._closely = False
+        self._preview = preview
 
     def prepare(self, job_id: str) -> None:
         """Make the job known, so that a cancel that comes before it runs is kept."""
@@ -73,7 +77,9 @@ class Engine:
         self.prepare(job_id)
         control, started = self._controls[job_id], time.monotonic()
         emit(Started(job_id=job_id), None)
-        around = Surroundings(self.models, self.extensions, emit, self._watch, self._answer_waiting, self._closely)
+        around = Surroundings(
+            self.models, self.extensions, emit, self._watch, self._answer_waiting, self._closely, self._preview
+        )
         job = Job(job_id, request, images, control, around)
         fault: Exception | None = None
         try:

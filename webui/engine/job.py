@@ -33,6 +33,7 @@ from webui.prompt.picture_prompts import PicturePrompts, Wildcards
 from webui.prompt.styles import Styles
 from webui.schema.events import ExtensionTimes, Prepared
 from webui.schema.generation import AUTOMATIC_VAE
+from webui.schema.names import PreviewMethod
 from webui.schema.requests import Request
 from webui.schema.resolve import refiner_model
 
@@ -40,7 +41,7 @@ from webui.schema.resolve import refiner_model
 @dataclass(frozen=True)
 class Surroundings:
     """What a job runs in. between: called between two calls into the model, for questions that wait; the extensions
-    that answered. closely: as of `Guarding`."""
+    that answered. closely: as of `Guarding`. preview: how previews are drawn."""
 
     models: Models
     extensions: Extensions
@@ -48,6 +49,7 @@ class Surroundings:
     watch: Watch
     between: Callable[[Guarding], Sequence[str]]
     closely: bool = False
+    preview: PreviewMethod = "auto"
 
 
 class Job:
@@ -63,6 +65,7 @@ class Job:
         self._models = around.models
         self._extensions = around.extensions
         self._control = control
+        self._preview = around.preview
         self._pictures = GivenPictures(given)
         self._data = JobData(
             job_id, request, given, self.telling.note, lambda: control.interrupted, around.extensions.model_files
@@ -145,7 +148,7 @@ class Job:
                 self.telling.note("Control units and extensions act until the refiner takes over.")
             self._prompts = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir))
             delivery = Delivery(self._data, self._session, self.telling, self._prompts, self._models.hashes)
-            previewer = Previewer(lambda: self._models.preview_factors)
+            previewer = Previewer(self._models, self._preview, self.telling)
             work = work_table(lambda: drawing.executor, self._session, delivery, self._tracker, previewer, self.telling)
             table = {**work, UseModel: self._change_model}
             for batch in range(request.n_iter):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -11,10 +12,13 @@ from torch import Tensor, nn
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.files import Stamp, stamp_of
 from webui.checkpoints.load import LoadedModel, check_checkpoint, load_checkpoint
+from webui.checkpoints.tiny import TinyCatalogue
 from webui.checkpoints.vae_load import load_vae
 from webui.diffusion.preview import family_factors
 from webui.engine.devices import Placement, is_out_of_memory
 from webui.engine.executor import Executor
+from webui.engine.preview import Draw
+from webui.engine.tiny import TinyDecoders
 from webui.engine.worn import CHANGED
 from webui.networks.acted import Hashes
 from webui.networks.tags import Catalogues
@@ -24,12 +28,13 @@ from webui.schema.generation import AUTOMATIC_VAE
 
 
 class Models:
-    """The one owner of loaded weights. hashes: of network files, each read once."""
+    """The one owner of loaded weights. hashes: of network files, each read once; tiny: what draws previews."""
 
     def __init__(self, catalogue: Catalogue, placement: Placement) -> None:
         self.catalogue = catalogue
         self.placement = placement
         self.hashes = Hashes()
+        self.tiny = TinyDecoders(TinyCatalogue(catalogue.models_dir), placement)
         self._networks = Catalogues.of(catalogue.models_dir)
         self._name: str | None = None
         self._stamp: Stamp | None = None
@@ -103,6 +108,7 @@ class Models:
     def unload(self) -> None:
         """Let the loaded model go, so that there is room for the next one: two need not fit at once."""
         self._name = self._stamp = self._executor = self._vae = self._own_vae = None
+        self.tiny.release()
         gc.collect()  # modules hold reference cycles: the weights go now, not later
         self.free_cache()
 
@@ -132,6 +138,11 @@ class Models:
             return None
         model = self._executor.model
         return model.preview_factors if model.preview_factors is not None else family_factors(model.config.family)
+
+    def tiny_preview(self) -> Draw | None:
+        """What draws previews of the loaded model by a tiny decoder; None where none is at hand that fits."""
+        file = self.tiny.file(self._executor.model.config.vae) if self._executor is not None else None
+        return None if file is None else partial(self.tiny.draw, file)
 
     def free_cache(self) -> None:
         """Give memory back that torch keeps for later."""

@@ -16,6 +16,7 @@ from typing import IO
 
 from webui.engine.watchdog import Patience
 from webui.engine.wire import BrokenWire, Message, Wire
+from webui.schema.names import PreviewMethod
 
 KEPT_LINES = 40
 
@@ -31,6 +32,7 @@ class EngineOptions:
     models_dir: Path
     device: str = "auto"
     dtype: str = "auto"
+    preview: PreviewMethod = "auto"
     patience: Patience = field(default_factory=Patience)
     extensions: tuple[Path, ...] = ()
     data_dir: Path | None = None
@@ -40,6 +42,7 @@ class EngineOptions:
         command = [
             sys.executable, "-m", "webui.engine.child",
             "--models-dir", str(self.models_dir), "--device", self.device, "--dtype", self.dtype,
+            "--preview", self.preview,
         ]  # fmt: skip
         for folder in self.extensions:
             command += ["--extensions-dir", str(folder)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.control_catalogue import ControlCatalogue
+from webui.checkpoints.tiny import TinyCatalogue
 from webui.networks.catalogue import NetworkCatalogue
 from webui.networks.embeddings import EmbeddingCatalogue
 from webui.networks.family import FAMILY_NAMES
@@ -24,12 +25,14 @@ class Item:
 
 
 def inventory(models_dir: Path) -> Iterator[Item]:
-    """Checkpoints, then VAE files, networks, embeddings, hypernetworks and control models, each by name."""
+    """Checkpoints, VAE files, tiny autoencoders, networks, embeddings, hypernetworks, control models: each by name."""
     catalogue = Catalogue(models_dir)
     for model in catalogue.list():
         yield Item(model.name, model.bytes, model.error or model.family)
     for vae in catalogue.vaes.list():
         yield Item(vae.name, _size(vae.path), vae.error or "VAE")
+    for tiny in TinyCatalogue(models_dir).list():
+        yield Item(tiny.name, _size(tiny.path), tiny.said)
     for network in NetworkCatalogue(models_dir).list():
         said = _told(network.info.kind, network.info.family) if network.info else network.error
         yield Item(network.name, network.bytes, said)

@@ -10,6 +10,10 @@ Emphasis = Literal["Original", "No norm", "Ignore", "None"]
 """What attention does. Original: it scales, and the mean is restored; No norm: it scales alone; Ignore: brackets are
 read and do nothing; None: brackets and BREAK are letters."""
 EMPHASES: Final[tuple[str, ...]] = get_args(Emphasis)
+PreviewMethod = Literal["auto", "tiny", "linear", "none"]
+"""What shows a picture while it is drawn. tiny: a tiny autoencoder; linear: a map of colours; auto: the former where
+one is at hand, else the latter."""
+PREVIEW_METHODS: Final[tuple[str, ...]] = get_args(PreviewMethod)
 CHURN: Final = ("s_churn", "s_tmin", "s_tmax", "s_noise")
 ANCESTRAL: Final = ("eta", "s_noise")
 

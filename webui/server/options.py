@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import webui
+from webui.schema.names import PREVIEW_METHODS, PreviewMethod
 
 ROOT = Path(webui.__file__).resolve().parent.parent
 PORT = 7860
@@ -35,6 +36,7 @@ class ServeOptions:
     data_dir: Path
     device: str
     dtype: str
+    preview: PreviewMethod
     default_model: str
     extensions_dir: tuple[Path, ...]
     allow_remote_extensions: bool
@@ -60,6 +62,11 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     folders.add_argument(
         "--data-dir", type=Path, default=ROOT / "data", metavar="DIR", help="the program's own data (default: data)"
     )
+    folders.add_argument(
+        "--preview", default="auto", choices=PREVIEW_METHODS,
+        help="what shows a picture while it is drawn: tiny (an autoencoder in models/VAE-approx), linear (a map of "
+        "colours) or none (default: auto, which is tiny where there is one)",
+    )  # fmt: skip
     folders.add_argument("--default-model", default="", metavar="NAME", help="what a request that names no model means")
     _add_extensions(parser.add_argument_group("extensions"))
     parser.add_argument("--open-browser", action="store_true", help="open the page when it is ready")

@@ -77,8 +77,8 @@ def settings_of(options: ServeOptions) -> Settings:
 
 def engine_of(options: ServeOptions) -> EngineFactory:
     engine = EngineOptions(
-        options.models_dir, options.device, options.dtype, extensions=(HOME, *options.extensions_dir),
-        data_dir=options.data_dir,
+        options.models_dir, options.device, options.dtype, preview=options.preview,
+        extensions=(HOME, *options.extensions_dir), data_dir=options.data_dir,
     )  # fmt: skip
     return functools.partial(EngineProcess, engine)
 
