@@ -21,8 +21,9 @@ import pytest
 from webui.schema.errors import BadRequest
 from webui.server import share as share_module
 from webui.server.hosts import Hosts
+from webui.server.relay import Deadline, Relay, Sources
 from webui.server.share import Share, ShareState, own_relay
-from webui.server.tunnel import LEASH, Deadline, Relay, Sources
+from webui.server.tunnel import LEASH
 
 PROGRAM = (f"#!{sys.executable}\n" + (Path(__file__).parent / "fake_tunnel.py").read_text()).encode()
 HONEST = hashlib.sha256(PROGRAM).hexdigest()
@@ -128,7 +129,7 @@ def test_a_network_that_swallows_everything_is_told_in_time(house: House, black_
 
 
 def test_a_name_look_up_that_never_ends_is_told_in_time(house: House, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("webui.server.tunnel.httpx.get", lambda *_, **__: time.sleep(60))
+    monkeypatch.setattr("webui.server.relay.httpx.get", lambda *_, **__: time.sleep(60))
     house.open(seconds=0.3)
     assert refused(house.verdict()).startswith("127.0.0.1 cannot be reached (no answer).")
 
@@ -165,7 +166,7 @@ def test_a_program_that_was_tampered_with_never_runs(house: House):
 
 def test_a_download_that_is_not_the_published_program_never_runs(house: House, monkeypatch: pytest.MonkeyPatch):
     house.binary.unlink()
-    monkeypatch.setattr("webui.server.tunnel._receive", lambda *_: b"#!/bin/sh\nexit 0\n")
+    monkeypatch.setattr("webui.server.relay._receive", lambda *_: b"#!/bin/sh\nexit 0\n")
     house.open("works")
     assert "its checksum differs" in refused(house.verdict())
     assert not (house.folder / "tunnel" / "frpc").exists()
@@ -173,7 +174,7 @@ def test_a_download_that_is_not_the_published_program_never_runs(house: House, m
 
 def test_a_program_that_is_missing_is_downloaded(house: House, monkeypatch: pytest.MonkeyPatch):
     house.binary.unlink()
-    monkeypatch.setattr("webui.server.tunnel._receive", lambda *_: PROGRAM)
+    monkeypatch.setattr("webui.server.relay._receive", lambda *_: PROGRAM)
     house.open("works")
     assert house.verdict().url == "https://abcdef.gradio.live"
     assert (house.folder / "tunnel" / "frpc").stat().st_mode & 0o777 == 0o700

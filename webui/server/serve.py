@@ -29,9 +29,9 @@ from webui.server.hosts import Hosts
 from webui.server.options import ServeOptions
 from webui.server.passwords import Users
 from webui.server.ports import open_socket
+from webui.server.relay import Relay, Sources
 from webui.server.sessions import Sessions
 from webui.server.share import Share, ShareState, own_relay
-from webui.server.tunnel import Relay, Sources
 
 NO_LINK = 3
 # An open page holds a stream that never ends by itself.

@@ -11,7 +11,8 @@ import httpx
 
 from webui.schema.errors import BadRequest
 from webui.server.hosts import Hosts
-from webui.server.tunnel import Deadline, Relay, ShareError, Sources, Tunnel, fetch_program, find_relay
+from webui.server.relay import Deadline, Relay, ShareError, Sources, fetch_program, find_relay
+from webui.server.tunnel import Tunnel
 
 # Before each further try, in seconds.
 PAUSES = (1.0, 3.0, 8.0)
