@@ -15,7 +15,7 @@ FLOORS = (
     ("prompt",),  # words become the numbers that nn's encoders give and diffusion's denoiser takes
     ("checkpoints",),
     ("networks",),
-    ("library",),
+    ("modelfiles",),
     ("control",),
     ("ext",),
     ("pipeline",),

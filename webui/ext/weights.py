@@ -10,7 +10,7 @@ from typing import Final
 from webui.ext.specs import ModelFile
 from webui.fetch.errors import FetchError
 from webui.fetch.file_lock import locked
-from webui.fetch.receive import Progress, Wanted, receive, untold
+from webui.fetch.receive import Progress, Wanted, forget, receive, untold
 from webui.fetch.web import Web
 from webui.schema.errors import DiskError
 
@@ -91,5 +91,6 @@ def _fetch(declared: Declared, progress: Progress, web: Web) -> None:
             if not declared.is_there:  # another program may have fetched it meanwhile
                 receive(declared.wanted, web, progress)
                 os.replace(declared.wanted.part, declared.path)
+                forget(declared.wanted)
     except OSError as error:
         raise DiskError(f"{declared.path.name} was not saved: {error.strerror or error}.") from error

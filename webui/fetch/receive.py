@@ -10,15 +10,15 @@ import os
 import re
 import shutil
 import urllib.error
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import unquote, urlsplit
 
 from webui.fetch.errors import FetchError
+from webui.fetch.names import name_of
 from webui.fetch.web import Web, shown
 from webui.schema.errors import DiskError
 
@@ -55,12 +55,13 @@ class Wanted:
 @dataclass(frozen=True)
 class Known:
     """What a server told of a file. mark: changes with its content; name: what it calls the file; sha256: as the hub
-    tells it."""
+    tells it; page: whether it is a web page."""
 
     mark: str = ""
     total: int = 0
     name: str = ""
     sha256: str = ""
+    page: bool = False
 
 
 Starting = Callable[[Known], None]
@@ -71,6 +72,8 @@ def receive(wanted: Wanted, web: Web, progress: Progress = untold, starting: Sta
     """Bring the part up to its full length and check it. A second call goes on where the first one ended, unless the
     file is another one by now or the server cannot begin in the middle.
 
+    Who moves the part away calls `forget`.
+
     Raises:
         FetchError: no connection, or other content than declared; the cure says what to do instead.
         DiskError: there is no room for it, or it cannot be written.
@@ -78,7 +81,6 @@ def receive(wanted: Wanted, web: Web, progress: Progress = untold, starting: Sta
     with _in_words(wanted):
         known = _fill(wanted, web, progress, starting)
         _check(wanted, known, progress)
-        wanted.memory.unlink(missing_ok=True)
     return known
 
 
@@ -152,7 +154,8 @@ def _told(answer: Any, wanted: Wanted) -> Known:
     if not length and answer.status != HTTPStatus.PARTIAL_CONTENT:
         length = int(headers.get("Content-Length") or 0)
     mark = headers.get("ETag") or headers.get("Last-Modified") or ""
-    return Known(mark, length or wanted.bytes, name_of(headers, answer.url), answer.linked)
+    page = (headers.get("Content-Type") or "").lower().startswith("text/html")
+    return Known(mark, length or wanted.bytes, name_of(headers, answer.url), answer.linked, page)
 
 
 def _goes_on(answer: Any, there: int, before: Known, now: Known) -> bool:
@@ -226,27 +229,3 @@ def sha256_of(path: Path, told: Callable[[int], None] = lambda _: None) -> str:
             done += len(data)
             told(done)
     return digest.hexdigest()
-
-
-def name_of(headers: Mapping[str, str], url: str) -> str:
-    """What a server calls a file: the name in its headers, else the last part of the address. It is no path."""
-    said = headers.get("Content-Disposition") or ""
-    coded = re.search(r"filename\*\s*=\s*[\w-]*'[^']*'([^;\s]+)", said, re.IGNORECASE)
-    plain = re.search(r'filename\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;\s]+))', said, re.IGNORECASE)
-    if coded:
-        found = unquote(coded[1])
-    elif plain:
-        found = plain[1] if plain[1] is not None else plain[2]
-        with_bytes = found.encode("latin-1", "ignore")  # what browsers are sent is often UTF-8
-        found = with_bytes.decode("utf-8", "ignore") or found
-    else:
-        found = unquote(urlsplit(url).path)
-    return plain_name(found)
-
-
-def plain_name(text: str) -> str:
-    """A file's name that every system takes, of whatever a server sent; "" where nothing is left of it."""
-    last = re.split(r"[/\\]", text)[-1]
-    clean = "".join(sign if sign.isprintable() and sign not in '<>:"|?*' else "_" for sign in last).strip(" .")
-    stem, dot, ending = clean.rpartition(".")
-    return f"{stem[:120]}{dot}{ending[:20]}" if dot else clean[:120]
