@@ -8,14 +8,14 @@ The configs are those of the repositories named; of each, what makes the archite
 
 from our own modules (ldm's names) and from diffusers' and transformers' classes (theirs), and
 `tests/checkpoints/test_published.py` holds them against both, and against diffusers' conversion of one into the other.
-Not listed: MiDaS, which the depth model's ldm file holds as `depth_model.`, and the exponential averages of full files.
+MiDaS' names of the depth estimator are those of `tests.midas`. Not listed: the exponential averages of full files.
 """
 
 from __future__ import annotations
 
 import gzip
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from webui.nn.config import (
     ModelConfig,
     with_extra,
 )  # fmt: skip
+from webui.nn.depth_config import DepthConfig
 
 DATA = Path(__file__).parent / "data" / "published"
 Shapes = dict[str, tuple[int, ...]]
@@ -91,6 +92,13 @@ _ONE_L, _ONE_H = {"text_encoder": _CLIP_L}, {"text_encoder": _CLIP_H}
 _XL_TEXTS = {"text_encoder": _CLIP_L, "text_encoder_2": _CLIP_BIGG}
 
 
+_MIDAS: Config = {
+    "is_hybrid": True, "image_size": 384, "hidden_size": 768, "num_hidden_layers": 12, "num_attention_heads": 12,
+    "intermediate_size": 3072, "reassemble_factors": [1, 1, 1, 0.5], "neck_hidden_sizes": [256, 512, 768, 768],
+    "fusion_hidden_size": 256,
+}  # fmt: skip
+
+
 def _scheduler(prediction: str = "epsilon", start: float = 0.00085, end: float = 0.012) -> Config:
     return {
         "_class_name": "DDIMScheduler", "beta_schedule": "scaled_linear", "beta_start": start, "beta_end": end,
@@ -102,7 +110,8 @@ def _scheduler(prediction: str = "epsilon", start: float = 0.00085, end: float =
 class Published:
     """A checkpoint. lists: its parts' lists of tensors, by part. texts: the configs of its text encoders, by folder.
 
-    prefixes: where an ldm file keeps the text encoders. config: what is to be detected in the ldm file.
+    prefixes: where an ldm file keeps the text encoders. config: what is to be detected in the ldm file. depth: the
+    config of its depth estimator, if any.
     """
 
     pipeline: str
@@ -113,6 +122,7 @@ class Published:
     scheduler: Config
     prefixes: tuple[str, ...]
     lists: tuple[str, ...]
+    depth: Config = field(default_factory=dict)
 
     @property
     def folder_config(self) -> ModelConfig:
@@ -172,7 +182,10 @@ PUBLISHED: Mapping[str, Published] = {
     # stabilityai/stable-diffusion-2-inpainting
     "sd2-inpaint": _sd2("Inpaint", with_extra(SD21_BASE, "inpaint"), 9, _scheduler()),
     # stabilityai/stable-diffusion-2-depth, whose U-Net's config names a sample size of 32
-    "sd2-depth": _sd2("Depth2Img", with_extra(SD21_BASE, "depth"), 5, _scheduler(), 32),
+    "sd2-depth": replace(
+        _sd2("Depth2Img", replace(with_extra(SD21_BASE, "depth"), depth=DepthConfig()), 5, _scheduler(), 32),
+        depth=_MIDAS,
+    ),
     # stabilityai/stable-diffusion-x4-upscaler
     "x4": Published(
         "StableDiffusionUpscalePipeline", X4_UPSCALER, _X4, _vae(_F4, 0.08333), _ONE_H,
@@ -207,6 +220,8 @@ def ldm_shapes(name: str) -> Shapes:
     shapes |= {f"first_stage_model.{key}": shape for key, shape in vae.items()}
     for prefix, text in zip(known.prefixes, texts, strict=True):
         shapes |= {prefix + key: shape for key, shape in text.items()}
+    if known.depth:
+        shapes |= {f"depth_model.model.{key}": shape for key, shape in read_list("midas", "ldm").items()}
     if known.prefixes in (_SGM, _SGM_REFINER):
         return shapes
     shapes |= dict.fromkeys(BUFFERS, (1000,)) | {"model_ema.decay": (), "model_ema.num_updates": ()}
@@ -218,7 +233,8 @@ def folder_shapes(name: str) -> dict[str, Shapes]:
     known = PUBLISHED[name]
     unet, vae, *texts = (read_list(part, "diffusers") for part in known.lists)
     unet["conv_in.weight"] = _first(unet["conv_in.weight"], known)
-    return {"unet": unet, "vae": vae, **dict(zip(known.texts, texts, strict=True))}
+    depth = {"depth_estimator": read_list("midas", "diffusers")} if known.depth else {}
+    return {"unet": unet, "vae": vae, **dict(zip(known.texts, texts, strict=True)), **depth}
 
 
 def read_list(part: str, layout: str) -> Shapes:
@@ -235,7 +251,9 @@ def our_lists() -> dict[str, Shapes]:
     """ldm's names, as our modules have them; with what published files hold beside the weights of a text encoder."""
     import torch
 
+    from tests.midas import midas_names
     from tests.support import openclip_names
+    from webui.nn.depth import build_depth
     from webui.nn.text import build_text
     from webui.nn.unet import UNet
     from webui.nn.vae import VAE
@@ -247,6 +265,7 @@ def our_lists() -> dict[str, Shapes]:
             "vae-f4": VAE(X4_UPSCALER.vae),
         }  # fmt: skip
         found = {part: _shapes(module.state_dict()) for part, module in lists.items()}
+        found["midas"] = _shapes(midas_names(build_depth(DepthConfig()).state_dict()))
         clip_l, clip_h, bigg = (build_text(text).state_dict() for text in (*SD15.texts, *SD21.texts, SDXL.texts[1]))
     found["clip-l"] = {**_shapes(clip_l), "text_model.embeddings.position_ids": (1, 77)}
     found["clip-h"] = {**_shapes(openclip_names(clip_h)), "text_projection": (1024, 1024), "logit_scale": ()}
@@ -258,7 +277,7 @@ def their_lists() -> dict[str, Shapes]:
     """diffusers' and transformers' names, as their classes have them for the published configs."""
     import torch
     from diffusers import AutoencoderKL, UNet2DConditionModel
-    from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+    from transformers import CLIPTextConfig, CLIPTextModelWithProjection, DPTConfig, DPTForDepthEstimation
 
     unets = {"unet-sd1": _SD1, "unet-sd2": _SD2, "unet-sdxl": _SDXL, "unet-refiner": _REFINER, "unet-x4": _X4}
     texts = {"clip-l": _CLIP_L, "clip-h": _CLIP_H, "clip-bigg": _CLIP_BIGG}
@@ -266,6 +285,7 @@ def their_lists() -> dict[str, Shapes]:
         modules = {part: UNet2DConditionModel(**config) for part, config in unets.items()}
         modules |= {"vae-f8": AutoencoderKL(**_SD_VAE), "vae-f4": AutoencoderKL(**_vae(_F4, 0.08333))}
         modules |= {part: CLIPTextModelWithProjection(CLIPTextConfig(**config)) for part, config in texts.items()}
+        modules["midas"] = DPTForDepthEstimation(DPTConfig(**_MIDAS))
     found = {part: _shapes(module.state_dict()) for part, module in modules.items()}
     for part in ("clip-l", "clip-h"):  # published without the projection, which Stable Diffusion does not read
         del found[part]["text_projection.weight"]

@@ -12,7 +12,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from webui.nn.config import SD15, SD21, SDXL, ModelConfig, TextConfig
+from tests.midas import midas_names
+from webui.nn.config import SD15, SD21, SDXL, X4_UPSCALER, ModelConfig, TextConfig, with_extra
+from webui.nn.depth import build_depth
+from webui.nn.depth_config import DepthConfig
 from webui.nn.text import build_text
 from webui.nn.unet import UNet
 from webui.nn.vae import VAE
@@ -59,6 +62,27 @@ def tiny_config(family: str = "sd1", vocabulary: int = 600) -> ModelConfig:
     return replace(base, unet=unet, vae=vae, texts=texts, native_size=64)
 
 
+def tiny_depth() -> DepthConfig:
+    """A depth estimator for pictures of 64 pixels a side."""
+    return DepthConfig(
+        size=64, stem=32, stages=(128, 128, 128), depths=(1, 1, 1), width=64, heads=1, mlp_width=32, neck=(32, 48),
+        fusion=32,
+    )  # fmt: skip
+
+
+def tiny_depth_model() -> ModelConfig:
+    """A depth model with its estimator; its file is one of the family "sd2"."""
+    return replace(with_extra(tiny_config("sd2"), "depth"), depth=tiny_depth())
+
+
+def tiny_upscaler() -> ModelConfig:
+    """An x4 upscaler; its file is one of the family "sd2"."""
+    plain = tiny_config("sd2")
+    unet = replace(plain.unet, in_channels=7, num_classes=1000, cross_only=(True, False))
+    vae = replace(plain.vae, channel_mult=(1, 1, 2), scale_factor=X4_UPSCALER.vae.scale_factor)
+    return replace(X4_UPSCALER, unet=unet, vae=vae, texts=plain.texts, native_size=64)
+
+
 def write_tiny_checkpoint(
     path: Path,
     family: str = "sd1",
@@ -93,6 +117,8 @@ def tiny_tensors(config: ModelConfig, family: str, seed: int, dtype: torch.dtype
     for index, (prefix, text) in enumerate(zip(TEXT_PREFIXES[family], config.texts, strict=True)):
         state = random_weights(build_text(text), seed + 2 + index)
         tensors |= _named(prefix, openclip_names(state) if prefix.endswith("model.") else state)
+    if config.depth is not None:
+        tensors |= _named("depth_model.model.", midas_names(random_weights(build_depth(config.depth), seed + 5)))
     return {name: tensor.to(dtype).contiguous() for name, tensor in tensors.items()}
 
 

@@ -54,9 +54,9 @@ def sparse_file(path: Path, shapes: Shapes, metadata: dict[str, str] | None = No
 def sparse_folder(path: Path, name: str) -> Path:
     """A model in diffusers' layout, its configs as published."""
     known = PUBLISHED[name]
-    configs = {"unet": known.unet, "vae": known.vae, **known.texts}
+    configs = {"unet": known.unet, "vae": known.vae, **known.texts, "depth_estimator": known.depth}
     for part, shapes in folder_shapes(name).items():
-        stem = "model" if part.startswith("text") else "diffusion_pytorch_model"
+        stem = "diffusion_pytorch_model" if part in ("unet", "vae") else "model"
         sparse_file(path / part / f"{stem}.safetensors", shapes, {"format": "pt"})
         (path / part / "config.json").write_text(json.dumps(configs[part]))
     (path / "scheduler").mkdir()

@@ -16,8 +16,15 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors.torch import save_file
 from torch import Tensor, nn
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
+from transformers import (
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTextModelWithProjection,
+    DPTConfig,
+    DPTForDepthEstimation,
+)  # fmt: skip
 
+from tests.midas import midas_names
 from tests.nn.weights import draw, drawn
 from tests.parity.test_nn_unet import diffusers_name as unet_name
 from tests.parity.test_nn_vae import diffusers_name as vae_name
@@ -35,6 +42,16 @@ WIDTH = 64
 """Channels of a shrunk U-Net's first level; heads have as many."""
 
 
+SMALL_DEPTH: dict[str, Any] = {
+    "image_size": 64, "hidden_size": 64, "num_attention_heads": 1, "intermediate_size": 64, "fusion_hidden_size": 64,
+    "neck_hidden_sizes": [128, 128, 64, 64], "backbone_featmap_shape": [1, 128, 4, 4],
+    "backbone_config": {"hidden_sizes": [128, 128, 128], "depths": [1, 1, 2], "embedding_size": 32,
+                        "global_padding": "same", "layer_type": "bottleneck", "embedding_dynamic_padding": True,
+                        "out_features": ["stage1", "stage2", "stage3"]},
+}  # fmt: skip
+"""What makes a depth estimator small."""
+
+
 @dataclass(frozen=True)
 class Theirs:
     """The models of a family as diffusers and transformers have them; texts by their folder."""
@@ -42,6 +59,13 @@ class Theirs:
     unet: UNet2DConditionModel
     vae: AutoencoderKL
     texts: Mapping[str, nn.Module]
+    depth: DPTForDepthEstimation | None = None
+
+    @property
+    def parts(self) -> dict[str, Any]:
+        """All of them by their folder."""
+        depth = {} if self.depth is None else {"depth_estimator": self.depth}
+        return {"unet": self.unet, "vae": self.vae, **self.texts, **depth}
 
 
 def shrunk(name: str) -> Published:
@@ -62,7 +86,7 @@ def shrunk(name: str) -> Published:
         "eos_token_id": words - 1,
     }  # fmt: skip
     texts = {folder: {**text, **small} for folder, text in known.texts.items()}
-    return replace(known, unet=unet, vae=vae, texts=texts)
+    return replace(known, unet=unet, vae=vae, texts=texts, depth={**known.depth, **SMALL_DEPTH} if known.depth else {})
 
 
 def build(known: Published) -> Theirs:
@@ -70,10 +94,11 @@ def build(known: Published) -> Theirs:
     with torch.device("meta"):
         unet, vae = UNet2DConditionModel(**known.unet), AutoencoderKL(**known.vae)
         texts = {folder: text_class(folder)(CLIPTextConfig(**config)) for folder, config in known.texts.items()}
-    modules = (unet, vae, *texts.values())
-    for seed, module in enumerate(modules):
+        depth = DPTForDepthEstimation(DPTConfig(**known.depth)) if known.depth else None
+    theirs = Theirs(unet, vae, texts, depth)
+    for seed, module in enumerate(theirs.parts.values()):
         draw_weights(module, seed)
-    return Theirs(unet, vae, texts)
+    return theirs
 
 
 def draw_weights(module: nn.Module, seed: int) -> None:
@@ -96,7 +121,7 @@ def text_class(folder: str) -> Any:
 
 def save_folder(theirs: Theirs, known: Published, path: Path, **options: Any) -> Path:
     """A folder as diffusers saves it. options: of `save_pretrained` (variant, max_shard_size)."""
-    for folder, module in {"unet": theirs.unet, "vae": theirs.vae, **theirs.texts}.items():
+    for folder, module in theirs.parts.items():
         module.save_pretrained(path / folder, **options)
     (path / "scheduler").mkdir()
     (path / "scheduler" / "scheduler_config.json").write_text(json.dumps(known.scheduler))
@@ -119,6 +144,8 @@ def ldm_tensors(theirs: Theirs, known: Published, config: ModelConfig) -> dict[s
         if prefix.endswith("model."):
             state = openclip_names(_with_last_layer(state) if "text_projection.weight" not in state else state)
         tensors |= _named(prefix, state)
+    if theirs.depth is not None:
+        tensors |= _named("depth_model.model.", midas_names(theirs.depth.state_dict()))
     return {name: tensor.contiguous() for name, tensor in tensors.items()}
 
 

@@ -47,6 +47,7 @@ def weights(model: LoadedModel) -> dict[str, Tensor]:
     """Every weight by module and name; of the text encoders those that are read."""
     modules = {"unet": model.unet, "vae": model.vae}
     modules |= {f"text{index}": text for index, text in enumerate(model.texts)}
+    modules |= {"depth": model.depth} if model.depth is not None else {}
     return {
         f"{part}.{name}": tensor for part, module in modules.items() for name, tensor in module.state_dict().items()
     }
@@ -60,7 +61,7 @@ def test_a_folder_and_an_ldm_file_agree_with_diffusers(case: tuple[Published, Th
     assert_agree(our_answers(folder, given), expected)
     single = load_checkpoint(save_ldm(theirs, known, folder.config, tmp_path / "single.safetensors", torch.float32))
     assert_agree(our_answers(single, given), expected)
-    told = ("family", "unet", "vae", "prediction", "schedule", "extra")
+    told = ("family", "unet", "vae", "prediction", "schedule", "extra", "depth")
     assert [getattr(single.config, name) for name in told] == [getattr(folder.config, name) for name in told]
     assert (single.config.family, single.config.extra) == (known.config.family, known.config.extra)
     assert single.unknown == folder.unknown == ()

@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from itertools import count, takewhile
 from typing import Any
 
+from webui.checkpoints.depth import depth_facts
 from webui.checkpoints.header import Header
 from webui.checkpoints.kinds import CHECKPOINT, COMPLETE, check_kind
 from webui.checkpoints.layouts import (
@@ -63,7 +64,10 @@ def detect_config(header: Header, notes: Notes | None = None) -> ModelConfig:
     said: dict[str, Any] = header.json(CONFIG_KEY) or {}
     try:
         found = {} if "unet" in said else config_facts(header, notes)
-        return ModelConfig.from_json(merged(merged(found, said), notes.sidecar.get(CONFIG_KEY) or {}))
+        values = merged(merged(found, said), notes.sidecar.get(CONFIG_KEY) or {})
+        if values.get("extra") == "depth" and not values.get("depth"):
+            values["depth"] = depth_facts(header)
+        return ModelConfig.from_json(values)
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"The file's architecture cannot be used: {error}.", "Get another version of it.") from error
 

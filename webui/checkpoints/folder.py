@@ -17,7 +17,8 @@ from webui.schema.errors import ModelError
 
 INDEX = "model_index.json"
 UNET_FOLDER, VAE_FOLDER, TEXT_FOLDERS = "unet", "vae", ("text_encoder", "text_encoder_2")
-PARTS = (UNET_FOLDER, VAE_FOLDER, *TEXT_FOLDERS, "scheduler")
+DEPTH_FOLDER = "depth_estimator"
+PARTS = (UNET_FOLDER, VAE_FOLDER, *TEXT_FOLDERS, DEPTH_FOLDER, "scheduler")
 STEMS = ("diffusion_pytorch_model", "model")
 SMALLEST = 512
 VARIANTS = ("", "fp16", "bf16")

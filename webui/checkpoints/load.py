@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from webui.checkpoints.depth import depth_layout
 from webui.checkpoints.header import Header
 from webui.checkpoints.kinds import NAMED
 from webui.checkpoints.layouts import UNET, VAE, Layout, Source, text_layouts
@@ -18,6 +19,8 @@ from webui.checkpoints.source import Checkpoint, open_checkpoint
 from webui.checkpoints.support import check_supported
 from webui.checkpoints.tokenizers import load_tokenizers
 from webui.nn.config import ModelConfig
+from webui.nn.depth import DepthEstimator, build_depth
+from webui.nn.depth_config import DepthConfig
 from webui.nn.text import TextEncoder, build_text
 from webui.nn.unet import UNet
 from webui.nn.vae import VAE as Autoencoder
@@ -36,7 +39,8 @@ class LoadedModel:
     """A checkpoint in memory. texts and tokenizers are pairs, in the order in which the U-Net reads them.
 
     about: what the file says of itself; preview_factors: (channels + 1, 3) linear map from latents to colours;
-    unknown: tensors of the file that nothing here reads, though files of its family have none of that name.
+    unknown: tensors of the file that nothing here reads, though files of its family have none of that name. depth: what
+    finds the depth that a depth model reads.
     """
 
     config: ModelConfig
@@ -47,6 +51,7 @@ class LoadedModel:
     about: Mapping[str, Any] = field(default_factory=dict)
     preview_factors: Tensor | None = None
     unknown: tuple[str, ...] = ()
+    depth: DepthEstimator | None = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +85,8 @@ def read_checkpoint(path: Path) -> Checked:
     source = open_checkpoint(path)
     config = source.config()
     layouts = text_layouts(source.header.tensors)
+    if config.depth is not None and depth_layout(source.header.tensors) is None:
+        raise ModelError(f"{path.name} holds no depth estimator, though it says so.", _AGAIN)
     if len(layouts) != len(config.texts):
         raise ModelError(f"{path.name} holds {len(layouts)} of {len(config.texts)} text encoders.", _AGAIN)
     return Checked(source, config, load_tokenizers(source, config), layouts)
@@ -95,9 +102,15 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torc
     header = checked.header
     with Reader(checked.source) as read:
 
-        def fill(module: M, layout: Layout) -> M:
+        def fill(module: M, layout: Layout, dtype: torch.dtype = dtype) -> M:
             filled = fill_module(module, layout, header, read, path.name)
             return filled.to(device=device, dtype=dtype)
+
+        def estimator(config: DepthConfig) -> DepthEstimator:
+            # in half precision the ResNet's standardised weights overflow
+            layout = depth_layout(header.tensors)
+            assert layout is not None
+            return check_finite(fill(_depth(config), layout, torch.float32), "depth estimator", path.name)
 
         unet, vae, texts = _build(checked.config)
         model = LoadedModel(
@@ -111,6 +124,7 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torc
             checked.tokenizers,
             header.object(ABOUT_KEY),
             _preview_factors(header),
+            depth=estimator(checked.config.depth) if checked.config.depth else None,
         )
         return replace(model, unknown=tuple(unknown_names(header.tensors, read.taken)))
 
@@ -134,6 +148,11 @@ def fill_module(module: M, layout: Layout, header: Header, read: Callable[[str],
 def _build(config: ModelConfig) -> tuple[UNet, Autoencoder, tuple[TextEncoder, ...]]:
     with torch.device("meta"):  # no memory, no initialisation: the file's tensors take the parameters' places
         return UNet(config.unet), Autoencoder(config.vae), tuple(build_text(text) for text in config.texts)
+
+
+def _depth(config: DepthConfig) -> DepthEstimator:
+    with torch.device("meta"):
+        return build_depth(config)
 
 
 def _check_tensors(

@@ -4,6 +4,8 @@
 Parts are joined by a JSON file beside a U-Net (or beside a checkpoint that lacks one of them):
 
     {"atelier.parts": {"vae": "../VAE/vae.safetensors", "texts": ["../text_encoder/clip_l.safetensors"]}}
+
+and `depth` names the estimator of a depth model.
 """
 
 from __future__ import annotations
@@ -13,8 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from webui.checkpoints.depth import DEPTH, depth_names
 from webui.checkpoints.detect import detect_config
 from webui.checkpoints.folder import (
+    DEPTH_FOLDER,
     TEXT_FOLDERS,
     UNET_FOLDER,
     VAE_FOLDER,
@@ -94,6 +98,7 @@ def _folder(path: Path) -> Checkpoint:
         **_moved(unet, unet_names, UNET, "U-Net"),
         **_moved(weight_files(path / VAE_FOLDER), vae_names, VAE, "VAE"),
         **_texts([weight_files(part) for part in texts]),
+        **_moved(weight_files(path / DEPTH_FOLDER), depth_names, DEPTH, "depth estimator"),
     }
     try:
         facts = folder_facts(path, texts)
@@ -115,6 +120,8 @@ def _joined(path: Path, header: Header, notes: Notes, parts: Any) -> Checkpoint:
         moved |= _moved((_beside(path, vae),), vae_names, VAE, "VAE")
     if texts := parts.get("texts"):
         moved |= _texts([(_beside(path, text),) for text in (texts if isinstance(texts, list) else [texts])])
+    if depth := parts.get("depth"):
+        moved |= _moved((_beside(path, depth),), depth_names, DEPTH, "depth estimator")
     return _checkpoint(path, moved, header.metadata, notes)
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from webui.nn.config_json import from_json, to_json
+from webui.nn.depth_config import DepthConfig
 
 Prediction = Literal["epsilon", "v", "sample"]
 Extra = Literal["none", "inpaint", "edit", "depth", "upscale"]
@@ -188,6 +189,7 @@ class ModelConfig:
     """A whole checkpoint. `native_size` is the side, in pixels, of the pictures it was trained on.
 
     extra: what the U-Net's further input channels are. The x4 upscaler's small picture is noised with `schedule` too.
+    depth: what finds the depth that a depth model reads, where the checkpoint has it.
     """
 
     family: str = "sd1"
@@ -198,6 +200,7 @@ class ModelConfig:
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     native_size: int = 512
     extra: Extra = "none"
+    depth: DepthConfig | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The config as JSON values (dicts, lists, numbers, strings); `from_json` gives the same config back."""
