@@ -53,14 +53,14 @@ class ControlNet(Encoder):
 
     def residuals(self, x: Tensor, features: Tensor, emb: Tensor, context: Tensor) -> tuple[list[Tensor], Tensor]:
         """As `forward`, with the hint's features (b or 1, c h w), the same all over a pass, and the embedding (b e)."""
-        skips: list[Tensor] = []
+        residuals: list[Tensor] = []
         h = x
-        for block, zero in zip(self.input_blocks, self.zero_convs, strict=True):
+        for block, zero in zip(self.lender.each(self.blocks), [*self.zero_convs, self.middle_block_out], strict=True):
             h = block(h, emb, context, size_of(h))
-            if not skips:
+            if not residuals:
                 h = plus(h, resized(features, size_of(h)))
-            skips.append(zero(h))
-        return skips, self.middle_block_out(self.middle_block(h, emb, context, size_of(h)))
+            residuals.append(zero(h))
+        return residuals[:-1], residuals[-1]
 
 
 def hint_block(config: ControlNetConfig) -> nn.Sequential:

@@ -73,8 +73,11 @@ class ControlNetUnion(ControlNet):
     ) -> tuple[list[Tensor], Tensor]:
         """As `ControlNet.forward`, with the features (1 or b, c, h w) and the kind of each hint."""
         emb = self.embed(timesteps, y, x.dtype) + self.type_embedding(types, x)
-        h = self.input_blocks[0](x, emb, context, size_of(x))
-        return self.residuals(x, self.fused(h, features, types), emb, context)
+        (fused,) = [
+            self.fused(first(x, emb, context, size_of(x)), features, types)
+            for first in self.lender.each(self.blocks[:1])
+        ]
+        return self.residuals(x, fused, emb, context)
 
     def type_embedding(self, types: Sequence[int], x: Tensor) -> Tensor:
         """Which kinds are in use, as a vector for all rows: (1 e)."""

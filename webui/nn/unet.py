@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,17 +12,22 @@ from torch import Tensor, nn
 from webui.nn.attention import Attention, SpatialTransformer, zeroed
 from webui.nn.blocks import RES_NORM_EPS, Block, Downsample, ResBlock, Upsample, timestep_embedding
 from webui.nn.config import UNetConfig
+from webui.nn.streaming import AtHand, Lender
 from webui.nn.taps import Controls, KeysValues, TapNames, Taps
 
 __all__ = ["Controls", "KeysValues", "Taps", "UNet"]
 
 
 class Encoder(nn.Module):
-    """The half that a U-Net and a ControlNet have in common: embedding, encoder and middle."""
+    """The half that a U-Net and a ControlNet have in common: embedding, encoder and middle.
+
+    lender: lends the blocks to `forward`, which may wait elsewhere until they are called.
+    """
 
     def __init__(self, config: UNetConfig) -> None:
         super().__init__()
         self.config = config
+        self.lender: Lender = AtHand()
         width, emb_channels = config.model_channels, emb_width(config)
         self.time_embed = embedding_mlp(width, emb_channels)
         if config.adm_channels is not None:
@@ -28,6 +36,11 @@ class Encoder(nn.Module):
             self.label_emb = nn.Embedding(config.num_classes, emb_channels)
         self.input_blocks = nn.ModuleList(Block(*layers) for layers in encoder_table(config))
         self.middle_block = Block(*middle_table(config))
+
+    @property
+    def blocks(self) -> Sequence[Block]:
+        """In the order in which `forward` calls them."""
+        return cast(list[Block], [*self.input_blocks, self.middle_block])
 
     def embed(self, timesteps: Tensor, y: Tensor | None, dtype: torch.dtype) -> Tensor:
         """The condition of every residual block: timesteps (b,), y (b adm) or classes (b,) -> (b e)."""
@@ -55,6 +68,10 @@ class UNet(Encoder):
         )
         self.tap_names = give_names(self)
 
+    @property
+    def blocks(self) -> Sequence[Block]:
+        return cast(list[Block], [*self.input_blocks, self.middle_block, *self.output_blocks])
+
     def forward(
         self,
         x: Tensor,
@@ -74,16 +91,17 @@ class UNet(Encoder):
             self.tap_names.check(taps)
         emb = self.embed(timesteps, y, x.dtype)
         h, skips = x, []
-        for i, block in enumerate(self.input_blocks):
-            h = block(h, emb, context, size_of(h), taps)
+        blocks = self.lender.each(self.blocks)
+        for i in range(len(self.input_blocks)):
+            h = next(blocks)(h, emb, context, size_of(h), taps)
             h = plus(h, controls.hidden.get(i))
             skips.append(h)
-        h = self.middle_block(h, emb, context, size_of(h), taps)
+        h = next(blocks)(h, emb, context, size_of(h), taps)
         if controls.watch is not None:
             controls.watch(skips, h)
         h = plus(h, controls.middle)
         skips = with_residuals(skips, controls)
-        for block in self.output_blocks:
+        for block in blocks:
             h = torch.cat([h, skips.pop()], dim=1)
             # an odd side was halved rounding up: the next skip knows the size to return to
             h = block(h, emb, context, size_of(skips[-1] if skips else h), taps)
