@@ -17,9 +17,11 @@ from tests.nn.weights import draw, randomise
 from webui.checkpoints.header import Header
 from webui.control.adapters import Base, ControlAdapter, Hint, Match, Residuals, UnetRows
 from webui.control.areas import attention_size
+from webui.control.lone import LoneUnit
+from webui.control.passes import PassUnits
 from webui.control.policy import in_pass, in_window, soft_weights
 from webui.control.together import answer_together
-from webui.control.units import Fitted, LoneUnit, PassUnits, Unit
+from webui.control.units import Fitted, Unit
 from webui.nn.taps import Controls
 from webui.nn.unet import UNet
 from webui.schema.control import CONTROL_MODES, ControlUnit

@@ -17,7 +17,8 @@ from tests.nn.weights import draw, randomise, relative_error
 from tests.parity.test_nn_unet import their_config
 from webui.checkpoints.control_layouts import bare_names
 from webui.control.adapters import Hint, UnetRows
-from webui.control.units import Fitted, PassUnits, Unit
+from webui.control.passes import PassUnits
+from webui.control.units import Fitted, Unit
 from webui.ext.loader import Loader
 from webui.nn.config import UNetConfig
 from webui.schema.control import ControlUnit

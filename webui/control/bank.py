@@ -14,10 +14,12 @@ from webui.checkpoints.control_catalogue import ControlCatalogue, ControlModel
 from webui.control.adapters import AdapterKind, Base, Hint, Map, Match
 from webui.control.geometry import Pixels, mirrored_to
 from webui.control.hints import Box, Hints, Part
+from webui.control.lone import LoneUnit
 from webui.control.maps import MapCache, Preprocessors
+from webui.control.passes import PassUnits
 from webui.control.policy import in_pass
 from webui.control.shelf import Loaded, Shelf
-from webui.control.units import Fitted, LoneUnit, PassUnits, Unit
+from webui.control.units import Fitted, Unit
 from webui.control.validate import check_fit
 from webui.nn.config import ModelConfig
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit

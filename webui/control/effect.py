@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from webui.schema.control import ControlUnit
+
 
 @dataclass(frozen=True)
 class Ratios:
@@ -48,3 +50,8 @@ class Effect:
 def relative(added: Tensor, state: Tensor) -> Tensor:
     """|added| / |state|, a number on their device."""
     return added.float().norm() / state.float().norm().clamp_min(1e-12)
+
+
+def label_of(settings: ControlUnit) -> str:
+    """What the user calls a unit: its model, or its preprocessor where it acts alone."""
+    return settings.model or settings.preprocessor

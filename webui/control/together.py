@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from webui.control.adapters import Residuals, UnetRows
-from webui.control.units import PassUnits, Unit
+from webui.control.passes import PassUnits
+from webui.control.units import Unit
 
 Answers = dict[int, Residuals]
 """Number of a unit -> its network's residuals for the rows in which it acts."""

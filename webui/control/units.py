@@ -1,11 +1,11 @@
-"""Control units at work: one pass's units, each call's residuals weighted, masked and summed in unit order."""
+"""A control unit with a control model at work: in each call its residuals, weighted and masked."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,9 +14,9 @@ from torch import Tensor
 
 from webui.control.adapters import Hint, Match, Network, Residuals, UnetRows
 from webui.control.areas import attention_size, fit_mask
-from webui.control.contribution import Contribution, added
+from webui.control.contribution import Contribution
 from webui.control.copies import copied
-from webui.control.effect import Effect, Ratios
+from webui.control.effect import Effect, Ratios, label_of
 from webui.control.policy import acting_rows, factors, in_window
 from webui.nn.config import UNetConfig
 from webui.nn.taps import Controls, KeysValues
@@ -179,83 +179,3 @@ class Spread:
         whole = x.new_zeros(self.count, *x.shape[1:])
         whole[list(self.rows)] = x
         return whole
-
-
-@dataclass(frozen=True)
-class LoneUnit:
-    """A unit without a control model, in one pass: the extension of its preprocessor acts by hooks of its own.
-
-    number: from 1; hint: its map; region: (1 1 h w) in 0..1, where it acts, or None for everywhere. effect: what the
-    extension told of it.
-    """
-
-    number: int
-    settings: ControlUnit
-    hint: Hint
-    region: Tensor | None = None
-    hires: bool = False
-    effect: Effect = field(default_factory=Effect)
-
-    def active(self, step: int, steps: int) -> bool:
-        """Whether it acts in solver step `step` (from 0) of `steps`."""
-        return self.settings.weight != 0 and in_window(self.settings, step, steps)
-
-    def lent(self) -> LoneUnit:
-        """The unit as an extension sees it: it may write into what it reads there; what it tells counts."""
-        return replace(self, hint=copied(self.hint), region=copied(self.region))
-
-    def tell(self, step: int, added: Tensor, state: Tensor) -> None:
-        """What the extension did for this unit in a step: it added `added` to `state`, two tensors of one shape.
-
-        The mean of |added| / |state| in each step is shown under the picture.
-        """
-        self.effect.tell(step, added, state)
-
-    def report(self, steps: int) -> Ratios:
-        """What it did in a pass of so many steps, as far as the extension told."""
-        acted = any(self.active(step, steps) for step in range(steps))
-        measured = bool(self.effect.steps) or not acted
-        return Ratios(self.number, label_of(self.settings), self.effect.steps, self.effect.values, measured)
-
-
-class PassUnits:
-    """The units of one pass of one picture, in their order; alone: those that act without a control model."""
-
-    def __init__(self, units: Sequence[Unit], alone: Sequence[LoneUnit] = ()) -> None:
-        self.units = tuple(units)
-        self.alone = tuple(alone)
-        self._last: list[tuple[Unit, int, Contribution]] = []
-
-    @property
-    def attend(self) -> bool:
-        """Whether a unit gives keys and values, so that the U-Net must be called for this picture alone."""
-        return any(unit.match.attends for unit in self.units)
-
-    def active(self, call: UnetRows) -> list[Unit]:
-        """The units with a control model that act in a call."""
-        return [unit for unit in self.units if unit.active(call.step, call.steps)]
-
-    def total(self, call: UnetRows, answers: Mapping[int, Residuals] | None = None) -> Contribution:
-        """What all units that are active in this step add to the rows of a call, summed in unit order.
-
-        answers: by unit's number, of networks that were asked for several pictures at once.
-        """
-        known = answers or {}
-        self._last = [(unit, call.step, unit.residuals(call, known.get(unit.number))) for unit in self.active(call)]
-        return added([contribution for _, _, contribution in self._last])
-
-    def measure(self, skips: Sequence[Tensor], middle: Tensor) -> None:
-        """Compare the residuals of the last `total` with the states they were added to: this picture's rows alone."""
-        for unit, step, contribution in self._last:
-            unit.measure(step, contribution, skips, middle)
-        self._last = []
-
-    def reports(self, steps: int) -> tuple[Ratios, ...]:
-        """What each unit did in a pass of so many steps."""
-        found = [*(unit.report() for unit in self.units), *(unit.report(steps) for unit in self.alone)]
-        return tuple(sorted(found, key=lambda ratios: ratios.number))
-
-
-def label_of(settings: ControlUnit) -> str:
-    """What the user calls a unit: its model, or its preprocessor where it acts alone."""
-    return settings.model or settings.preprocessor

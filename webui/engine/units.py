@@ -14,7 +14,7 @@ from webui.control.adapters import Base
 from webui.control.bank import Frame, UnitBank
 from webui.control.effect import Ratios
 from webui.control.hints import Part
-from webui.control.units import PassUnits
+from webui.control.passes import PassUnits
 from webui.engine.telling import Telling
 from webui.ext.passes import PassInfo
 from webui.images.read import opaque

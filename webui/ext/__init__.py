@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from webui.checkpoints.control import ControlInfo as ControlInfo
     from webui.checkpoints.control import control_info as control_info
     from webui.control.areas import attention_size as attention_size
+    from webui.control.lone import LoneUnit as LoneUnit
     from webui.control.networks import controlnet_state as controlnet_state
     from webui.control.networks import filled as filled
     from webui.control.networks import load_controlnet as load_controlnet
     from webui.control.policy import union_type as union_type
-    from webui.control.units import LoneUnit as LoneUnit
     from webui.diffusion.denoiser import Cond as Cond
     from webui.diffusion.denoiser import Guidance as Guidance
     from webui.diffusion.guidance import rescale as rescale
@@ -59,7 +59,7 @@ _HOMES: Final = {
     "Cond": "webui.diffusion.denoiser",
     "Controls": "webui.nn.taps",
     "DecodeContext": "webui.ext.steps",
-    "LoneUnit": "webui.control.units",
+    "LoneUnit": "webui.control.lone",
     "Guidance": "webui.diffusion.denoiser",
     "JobContext": "webui.ext.contexts",
     "KeysValues": "webui.nn.taps",

@@ -9,7 +9,8 @@ from typing import Any
 
 from webui.ext.calls import CURE, Looker, is_observer
 from webui.ext.discover import READY
-from webui.ext.lives import Active, Lives
+from webui.ext.entries import Active
+from webui.ext.lives import Lives
 from webui.ext.loader import describe
 from webui.ext.manifest import AdapterSpec, PreprocessorSpec
 from webui.ext.params import suggest

@@ -4,48 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from types import ModuleType
+from dataclasses import replace
 from typing import Any
 
 from webui.ext.app import App
 from webui.ext.bundled import code_digest
 from webui.ext.calls import CURE, Calls
 from webui.ext.discover import READY, Found
+from webui.ext.entries import Active, Entry, Settings, keyed, used
 from webui.ext.faults import Fault, content_of
 from webui.ext.loader import Loader, describe, package_of
 from webui.ext.manifest import Manifest
-from webui.ext.order import id_of, needed
+from webui.ext.order import needed
 from webui.ext.params import suggest, values_of
 from webui.ext.report import ExtensionReport, RunState
 from webui.ext.signatures import hook_faults
 from webui.schema.errors import AtelierError, ExtensionError, NotFound
-
-Settings = Mapping[str, Mapping[str, Any]]
-
-
-@dataclass(frozen=True)
-class Active:
-    """An extension that was imported and set up. content: a digest of its code as it was read."""
-
-    id: str
-    manifest: Manifest
-    module: ModuleType
-    app: App
-    content: str
-
-
-@dataclass
-class Entry:
-    """What is remembered of one extension. broken: why it could not be activated, or must not run any more.
-    fault: the leak guard's verdict, where that is why."""
-
-    found: Found
-    active: Active | None = None
-    broken: str = ""
-    fault: Fault | None = None
-    load_seconds: float = 0.0
-    services: dict[str, Any] = field(default_factory=dict)
 
 
 class Lives:
@@ -67,7 +41,7 @@ class Lives:
         self._loader = Loader()
         self._passing = passing
         self._calls = Calls(passing)
-        self._entries = {id: Entry(one) for id, one in _keyed(found).items()}
+        self._entries = {id: Entry(one) for id, one in keyed(found).items()}
 
     @property
     def ready(self) -> tuple[str, ...]:
@@ -159,7 +133,7 @@ class Lives:
     def _app(self, id: str, entry: Entry) -> App:
         def service(name: str) -> Any:
             owner, _, thing = name.partition(".")
-            if owner not in _used(entry.found):
+            if owner not in used(entry.found):
                 raise LookupError(f'"{owner}" is not declared in [dependencies]')
             self.activate(owner)
             if thing not in self._entry(owner).services:
@@ -217,10 +191,10 @@ class Lives:
         wanted = self._settings if settings is None else dict(settings)
         before, self._entries = self._entries, {}
         renewed: set[str] = set()
-        for id, one in _keyed(found).items():
+        for id, one in keyed(found).items():
             entry = before.get(id)
             same_settings = self._settings.get(id) == wanted.get(id)
-            if entry is None or entry.found != one or not same_settings or id in reload or renewed & _used(one):
+            if entry is None or entry.found != one or not same_settings or id in reload or renewed & used(one):
                 renewed.add(id)
                 entry = Entry(one)
             self._entries[id] = entry
@@ -261,18 +235,3 @@ class Lives:
         if manifest is None:
             raise ExtensionError(f'Extension "{id}" is invalid: {self._entry(id).found.reason}.')
         return manifest
-
-
-def _used(found: Found) -> set[str]:
-    """The ids that an extension needs, or uses where they are there."""
-    if found.manifest is None:
-        return set()
-    return {*needed(found.manifest), *map(id_of, found.manifest.dependencies.optional)}
-
-
-def _keyed(found: Sequence[Found]) -> dict[str, Found]:
-    """By id; where another folder has the same one, by the place too. Those that are ready come first in `found`."""
-    keyed: dict[str, Found] = {}
-    for one in found:
-        keyed[one.id if one.id not in keyed else f"{one.id} in {one.folder}"] = one
-    return keyed

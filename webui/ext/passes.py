@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from webui.control.adapters import Residuals
 from webui.control.copies import Lent, copied
-from webui.control.units import LoneUnit, Unit
+from webui.control.lone import LoneUnit
+from webui.control.units import Unit
 from webui.diffusion.denoiser import Cond, Guidance
 from webui.ext.conds import LentConds, with_concat_of
 from webui.ext.contexts import JobContext, kept

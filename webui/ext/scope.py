@@ -15,7 +15,9 @@ from torch import Tensor
 from torch.func import functional_call
 
 from webui.control.contribution import Contribution, summed
-from webui.control.units import LoneUnit, PassUnits, Unit
+from webui.control.lone import LoneUnit
+from webui.control.passes import PassUnits
+from webui.control.units import Unit
 from webui.diffusion.denoiser import Guidance
 from webui.ext.contexts import JobContext
 from webui.ext.handed import as_controls, chain, check_name, for_rows, own, owned, total

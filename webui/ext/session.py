@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from PIL.Image import Image
 from torch import Tensor
 
-from webui.control.units import PassUnits
+from webui.control.passes import PassUnits
 from webui.diffusion.denoiser import Guidance
 from webui.ext.contexts import JobContext, JobData, PictureContext
 from webui.ext.host import Host
