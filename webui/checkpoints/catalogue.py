@@ -6,15 +6,18 @@ A checkpoint is a file, or a folder in diffusers' layout, whose name is the fold
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from webui.checkpoints.files import Stamp, is_model_file, stamp_of, walk
+from webui.checkpoints.disk import SOON, Folder
+from webui.checkpoints.entries import Entry, Listing, Memory, Snapshot, Spot, name_below, spots_of
+from webui.checkpoints.files import Stamp, model_files, stamp_of
 from webui.checkpoints.folder import INDEX, is_model_folder
 from webui.checkpoints.header import Header
-from webui.checkpoints.listing import HASH_IN_NAME, Listing, near, refuse_pickle
+from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
+from webui.checkpoints.places import Place, Places
 from webui.checkpoints.source import checkpoint_files, open_checkpoint
 from webui.checkpoints.support import check_supported
 from webui.checkpoints.vaes import VAECatalogue
@@ -27,84 +30,122 @@ FOLDER = "Stable-diffusion"
 ABOUT_KEY = "atelier.about"
 BLOCK = 8 * 1024 * 1024
 
-Entries = list[tuple[Path, ModelInfo]]
+WHOLE = "sha256"
+"""The digest of a file as a whole, by which checkpoints are known."""
+
+Entries = tuple[Entry[ModelInfo], ...]
+
+
+class Form:
+    """How checkpoints are listed."""
+
+    kind = "checkpoint"
+    index = INDEX
+
+    def spots(self, place: Place, folder: Folder) -> Iterator[Spot]:
+        below = name_below(place, folder)
+        if below and INDEX in folder.files:
+            return iter((Spot("", below),))
+        return spots_of(place, folder, model_files(folder), lambda stem: False)
+
+    def describe(self, path: Path, name: str, size: int) -> ModelInfo:
+        return describe(path, name, name if path.is_dir() else f"{name}{path.suffix}", size)
+
+    def names(self, item: ModelInfo) -> Sequence[Iterable[str]]:
+        return (item.name,), (item.file,), (item.name.rsplit("/")[-1], item.file.rsplit("/")[-1])
+
+    def usable(self, item: ModelInfo) -> bool:
+        return not item.error
+
+    def dump(self, item: ModelInfo, stamp: Stamp) -> str | None:
+        return None if stamp[2] else item.model_dump_json()  # a JSON file may say that parts lie elsewhere
+
+    def load(self, text: str, path: Path, name: str, size: int) -> ModelInfo:
+        return ModelInfo.model_validate_json(text)
 
 
 class Catalogue:
-    """Checkpoints under `models_dir`: in the folder Stable-diffusion and below it, and in `models_dir` itself.
+    """Checkpoints of all places: in their folders and below them, and in a folder of models itself.
 
-    vaes: VAE files. A file is looked at once, and again when it changes. Safe to use from several threads.
+    where: the places, or the folder of models alone. vaes: VAE files. Safe to use from several threads.
     """
 
-    def __init__(self, models_dir: str | Path) -> None:
-        self.models_dir = Path(models_dir)
-        self.vaes = VAECatalogue(models_dir)
-        self._listing = Listing(partial(_files, self.models_dir), _described)
-        self._hashes: dict[Path, tuple[Stamp, str]] = {}
+    def __init__(self, where: Places | Path | str, memory: Memory | None = None) -> None:
+        self.places = Places.of(where)
+        self.memory = memory or Memory()
+        self.vaes = VAECatalogue(self.places, self.memory)
+        self._listing = Listing(self.places.of_kind("checkpoint"), Form(), self.memory)
+        self._hashed: tuple[Snapshot[ModelInfo], int, Entries] | None = None
+
+    @property
+    def models_dir(self) -> Path:
+        """The program's own folder of models."""
+        return self.places.models_dir
 
     def list(self) -> list[ModelInfo]:
         """All model files by name, also those that cannot be used: their `error` says why."""
-        return sorted((info for _, info in self._entries()), key=lambda info: info.name.lower())
+        return [entry.item for entry in self.entries()]
+
+    def entries(self, age: float = SOON) -> Entries:
+        """The same, with where they lie. age: seconds that a look at the disk may be old."""
+        now, changes = self._listing.snapshot(age), self.memory.cache.changes
+        if self._hashed is None or self._hashed[:2] != (now, changes):
+            entries = sorted((self._with_hash(entry) for entry in now.entries), key=lambda entry: entry.name.lower())
+            self._hashed = now, changes, tuple(entries)
+        return self._hashed[2]
 
     def find(self, name: str) -> ModelInfo:
         """The model of this name: its name, its file's name, either with a hash as in "name [6ce0161689]", or the hash.
+        Of several files of one name a hash tells which.
 
         Raises:
             NotFound: with names that are near.
         """
-        return self._entry(name)[1]
+        return self._entry(name).item
 
     def path(self, name: str) -> Path:
         """The file of a model. Raises NotFound as `find`."""
-        return self._entry(name)[0]
+        return self._entry(name).path
 
     def sha256(self, name: str, cancelled: Callable[[], bool] = lambda: False) -> str | None:
         """The sha256 of a model's file, from then on also in its `ModelInfo`; None when cancelled on the way.
 
         The whole file is read: seconds for gigabytes. Raises NotFound as `find`, ModelError when it cannot be read.
         """
-        path, info = self._entry(name)
-        if info.sha256 is not None:
-            return info.sha256
-        stamp, digest = stamp_of(path), file_sha256(path, cancelled)
-        if digest is not None and stamp == stamp_of(path):
-            self._hashes[path] = stamp, digest
+        entry = self._entry(name)
+        if entry.item.sha256 is not None:
+            return entry.item.sha256
+        stamp, digest = stamp_of(entry.path), file_sha256(entry.path, cancelled)
+        if digest is not None and stamp == stamp_of(entry.path):
+            self.memory.cache.keep_digest(str(entry.path), WHOLE, stamp[:2], digest)
         return digest
 
     def config(self, name: str) -> ModelConfig:
         """The architecture of a checkpoint, from its header. Raises NotFound, ModelError."""
         return open_checkpoint(self.path(name)).config()
 
-    def _entry(self, name: str) -> tuple[Path, ModelInfo]:
-        entries = self._entries()
+    def _entry(self, name: str) -> Entry[ModelInfo]:
         hashed = HASH_IN_NAME.search(name)
-        plain = name[: hashed.start()] if hashed else name
-        for matches, wanted in [(way, plain) for way in _WAYS] + [(_has_hash, hashed[1] if hashed else plain)]:
-            found = [entry for entry in entries if matches(entry[1], wanted)]
-            if found:
-                return next((entry for entry in found if not entry[1].error), found[0])
-        like = near(plain, [info.name for _, info in entries if not info.error], first=3)
-        raise NotFound(
-            f"There is no model {name!r} in {self.models_dir / FOLDER}.",
+        found = self._listing.find(name[: hashed.start()] if hashed else name)
+        if found is not None:
+            found = self._with_hash(found)
+        start = hashed[1] if hashed else name
+        if found is None or (hashed and found.item.sha256 is not None and not _has_hash(found.item, start)):
+            found = next((entry for entry in self.entries() if _has_hash(entry.item, start)), found)
+        if found is None:
+            raise self._not_found(name, name[: hashed.start()] if hashed else name)
+        return found
+
+    def _not_found(self, name: str, plain: str) -> NotFound:
+        like = near(plain, [info.name for info in self.list() if not info.error], first=3)
+        return NotFound(
+            f"There is no model {name!r} in {self.places.home('checkpoint')}.",
             f"Put its .safetensors file there, or use one of: {like}." if like else "Put its file there.",
         )
 
-    def _entries(self) -> Entries:
-        return [(path, self._hashed(path, info)) for path, info in self._listing.list()]
-
-    def _hashed(self, path: Path, info: ModelInfo) -> ModelInfo:
-        """With the sha256, where it is known of the file as it is now."""
-        known = self._hashes.get(path)
-        try:
-            same = known is not None and known[0] == stamp_of(path)
-        except OSError:
-            same = False
-        return info.model_copy(update={"sha256": known[1]}) if known and same else info
-
-
-def _described(path: Path, name: str, size: int) -> tuple[Path, ModelInfo]:
-    file = path.relative_to(path.parents[name.count("/")]).as_posix()
-    return path, describe(path, name, file, size)
+    def _with_hash(self, entry: Entry[ModelInfo]) -> Entry[ModelInfo]:
+        digest = self.memory.cache.digest(str(entry.path), WHOLE, entry.stamp[:2])
+        return entry if digest is None else replace(entry, item=entry.item.model_copy(update={"sha256": digest}))
 
 
 def describe(path: Path, name: str, file: str, size: int) -> ModelInfo:
@@ -140,15 +181,6 @@ def file_sha256(path: Path, cancelled: Callable[[], bool] = lambda: False) -> st
     return digest.hexdigest()
 
 
-_WAYS: tuple[Callable[[ModelInfo, str], bool], ...] = (
-    lambda info, name: info.name == name,
-    lambda info, name: info.file == name,
-    lambda info, name: name in (info.name.rsplit("/")[-1], info.file.rsplit("/")[-1]),
-    lambda info, name: name.lower() in (info.name.lower(), info.file.lower()),
-)
-"""What a name may be, the most exact first."""
-
-
 def _has_hash(info: ModelInfo, start: str) -> bool:
     """Whether the file's sha256 is known and begins so, in at least six digits."""
     return info.sha256 is not None and len(start) >= 6 and info.sha256.startswith(start.lower())
@@ -175,19 +207,6 @@ def _suggested(name: str, header: Header) -> dict[str, Any]:
     if variant is None:
         return {}
     return {"variant": variant.name, "hint": variant.hint, "settings": variant.settings}
-
-
-def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
-    """Model files and their names: the path below their root, without the ending."""
-    for root, deep in ((models_dir / FOLDER, True), (models_dir, False)):
-        for path in walk(root, deep, INDEX):
-            name = path.relative_to(root)
-            if path.name == INDEX:
-                yield path.parent, name.parent.as_posix()
-            elif is_model_file(path):
-                yield path, name.with_suffix("").as_posix()
-    folders = sorted(models_dir.iterdir()) if models_dir.is_dir() else ()
-    yield from ((path, path.name) for path in folders if path.name != FOLDER and is_model_folder(path))
 
 
 def place_of(path: Path) -> tuple[Path, str]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from webui.checkpoints.control import ControlInfo, UnknownControl, detect_control
-from webui.checkpoints.files import is_model_file, walk
+from webui.checkpoints.disk import SOON, Folder
+from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
+from webui.checkpoints.files import Stamp, model_files
 from webui.checkpoints.header import read_header
-from webui.checkpoints.listing import HASH_IN_NAME, Listing, Naming, find, near, refuse_pickle
+from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
 from webui.checkpoints.notes import read_sidecar
+from webui.checkpoints.places import Place, Places
 from webui.schema.errors import AtelierError, NotFound
 
-FOLDERS = ("ControlNet", "T2I-Adapter", "IP-Adapter")
 DIFFUSERS_STEM = "diffusion_pytorch_model"
 
 
@@ -46,16 +49,53 @@ class ControlModel:
 Models = list[ControlModel]
 
 
-class ControlCatalogue:
-    """Control models under `models_dir`: ControlNet, T2I-Adapter, IP-Adapter and below them."""
+class Form:
+    """How control models are listed; those of a diffusers folder go by its name."""
 
-    def __init__(self, models_dir: str | Path) -> None:
-        self.models_dir = Path(models_dir)
-        self._listing = Listing(partial(_files, self.models_dir), describe_control)
+    kind = "controlnet"
+    index = ""
+
+    def __init__(self) -> None:
+        self._info = TypeAdapter(ControlInfo)
+
+    def spots(self, place: Place, folder: Folder) -> Iterator[Spot]:
+        return spots_of(place, folder, model_files(folder), lambda stem: stem.startswith(DIFFUSERS_STEM))
+
+    def describe(self, path: Path, name: str, size: int) -> ControlModel:
+        return describe_control(path, name, size)
+
+    def names(self, item: ControlModel) -> Sequence[Iterable[str]]:
+        return (item.name,), (item.path.name, item.name.rsplit("/", 1)[-1])
+
+    def usable(self, item: ControlModel) -> bool:
+        return not item.error
+
+    def dump(self, item: ControlModel, stamp: Stamp) -> str | None:
+        return None if item.info is None else self._info.dump_json(item.info).decode()
+
+    def load(self, text: str, path: Path, name: str, size: int) -> ControlModel:
+        return ControlModel(name, path, size, self._info.validate_json(text))
+
+
+class ControlCatalogue:
+    """Control models of all places: ControlNet, T2I-Adapter, IP-Adapter and below them."""
+
+    def __init__(self, where: Places | Path | str, memory: Memory | None = None) -> None:
+        self.places = Places.of(where)
+        self._listing = Listing(self.places.of_kind("controlnet"), Form(), memory or Memory())
+
+    @property
+    def models_dir(self) -> Path:
+        """The program's own folder of models."""
+        return self.places.models_dir
 
     def list(self) -> Models:
         """All files by name, also those that cannot be used: their `error` says why."""
-        return sorted(self._listing.list(), key=lambda model: model.name.lower())
+        return [entry.item for entry in self.entries()]
+
+    def entries(self, age: float = SOON) -> Sequence[Entry[ControlModel]]:
+        """The same, with where they lie. age: seconds that a look at the disk may be old."""
+        return sorted(self._listing.snapshot(age).entries, key=lambda entry: entry.name.lower())
 
     def find(self, name: str) -> ControlModel:
         """The file of this name; "name [a1b2c3d4]", its file's name and its last part alone do as well.
@@ -63,13 +103,13 @@ class ControlCatalogue:
         Raises:
             NotFound: with names that are near.
         """
-        models, plain = self.list(), HASH_IN_NAME.sub("", name)
-        found = find(models, plain, _NAMINGS, lambda model: not model.error)
+        plain = HASH_IN_NAME.sub("", name)
+        found = self._listing.find(plain)
         if found is not None:
-            return found
-        like = near(plain, [model.name for model in models if not model.error], first=3)
+            return found.item
+        like = near(plain, [model.name for model in self.list() if not model.error], first=3)
         raise NotFound(
-            f"There is no control model {name!r} in {self.models_dir / FOLDERS[0]}.",
+            f"There is no control model {name!r} in {self.places.home('controlnet')}.",
             f"Put its .safetensors file there, or use one of: {like}." if like else "Put its file there.",
         )
 
@@ -94,21 +134,3 @@ def beside(path: Path) -> dict[str, Any]:
             return {}
         return data if isinstance(data, dict) else {}
     return read_sidecar(path)
-
-
-def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
-    """Files and their names: the path below their folder without the ending; of a diffusers folder, its own name."""
-    for folder in FOLDERS:
-        root = models_dir / folder
-        for path in walk(root, True):
-            if is_model_file(path):
-                named = path.parent if path.stem.startswith(DIFFUSERS_STEM) and path.parent != root else path
-                name = named.relative_to(root)
-                yield path, (name if named is path.parent else name.with_suffix("")).as_posix()
-
-
-_NAMINGS: tuple[Naming[ControlModel], ...] = (
-    lambda model: (model.name,),
-    lambda model: (model.path.name, model.name.rsplit("/", 1)[-1]),
-)
-"""What a name may be, the most exact first."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from webui.checkpoints.files import walk
-from webui.checkpoints.header import PICKLES, read_header
+from webui.checkpoints.disk import SOON, Folder
+from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
+from webui.checkpoints.files import Stamp, weight_names
+from webui.checkpoints.header import read_header
 from webui.checkpoints.kinds import some
-from webui.checkpoints.listing import Listing, Naming, find, near, refuse_pickle
+from webui.checkpoints.listing import near, refuse_pickle
 from webui.checkpoints.names import vae_names
+from webui.checkpoints.places import Place, Places
 from webui.schema.errors import AtelierError, ModelError, NotFound
 from webui.schema.generation import AUTOMATIC_VAE, OWN_VAE
-
-FOLDER = "VAE"
-BESIDE = ("Stable-diffusion", "")
-"""Where checkpoints lie; files there are VAEs when they are called X.vae.safetensors."""
 
 
 @dataclass(frozen=True)
@@ -27,18 +26,52 @@ class VAEFile:
     name: str
     path: Path
     error: str = ""
+    bytes: int = 0
+
+
+class Form:
+    """How VAE files are listed: those of VAE folders, and those beside checkpoints."""
+
+    kind = "vae"
+    index = ""
+
+    def spots(self, place: Place, folder: Folder) -> Iterator[Spot]:
+        files = weight_names(folder)
+        if place.kind != self.kind:
+            files = (name for name in files if os.path.splitext(name)[0].lower().endswith(".vae"))
+        return spots_of(place, folder, files, lambda stem: False)
+
+    def describe(self, path: Path, name: str, size: int) -> VAEFile:
+        return describe_vae(path, name, size)
+
+    def names(self, item: VAEFile) -> Sequence[Iterable[str]]:
+        return (item.name,), (item.path.name, item.name.rsplit("/", 1)[-1])
+
+    def usable(self, item: VAEFile) -> bool:
+        return not item.error
+
+    def dump(self, item: VAEFile, stamp: Stamp) -> str | None:
+        return ""
+
+    def load(self, text: str, path: Path, name: str, size: int) -> VAEFile:
+        return VAEFile(name, path, bytes=size)
 
 
 class VAECatalogue:
-    """VAE files under `models_dir`: in the folder VAE and below it, and beside checkpoints (X.vae.safetensors)."""
+    """VAE files of all places: in their folders VAE and below them, and beside checkpoints (X.vae.safetensors)."""
 
-    def __init__(self, models_dir: str | Path) -> None:
-        self.models_dir = Path(models_dir)
-        self._listing = Listing(partial(_files, self.models_dir), describe_vae)
+    def __init__(self, where: Places | Path | str, memory: Memory | None = None) -> None:
+        self._places = Places.of(where)
+        places = (*self._places.of_kind("vae"), *self._places.of_kind("checkpoint"))
+        self._listing = Listing(places, Form(), memory or Memory())
 
     def list(self) -> list[VAEFile]:
         """All files by name, also those that cannot be used."""
-        return sorted(self._listing.list(), key=lambda file: file.name.lower())
+        return [entry.item for entry in self.entries()]
+
+    def entries(self, age: float = SOON) -> Sequence[Entry[VAEFile]]:
+        """The same, with where they lie. age: seconds that a look at the disk may be old."""
+        return sorted(self._listing.snapshot(age).entries, key=lambda entry: entry.name.lower())
 
     def find(self, name: str) -> VAEFile:
         """The file of this name, or of this file name.
@@ -46,12 +79,12 @@ class VAECatalogue:
         Raises:
             NotFound: with names that are near. ModelError: it cannot be used.
         """
-        files = self.list()
-        found = find(files, name, _NAMINGS, lambda file: not file.error)
-        if found is None:
-            like = near(name, [file.name for file in files if not file.error], first=3)
-            cure = f"Put its .safetensors file into {self.models_dir / FOLDER}"
+        entry = self._listing.find(name)
+        if entry is None:
+            like = near(name, [file.name for file in self.list() if not file.error], first=3)
+            cure = f"Put its .safetensors file into {self._places.home('vae')}"
             raise NotFound(f"There is no VAE {name!r}.", f"{cure}, or use one of: {like}." if like else f"{cure}.")
+        found = entry.item
         if found.error:
             raise ModelError(f"The VAE {found.name} cannot be used: {found.error}", "Choose another one.")
         return found
@@ -76,38 +109,13 @@ class VAECatalogue:
         return mine[0] if mine else None
 
 
-def describe_vae(path: Path, name: str, _size: int = 0) -> VAEFile:
+def describe_vae(path: Path, name: str, size: int = 0) -> VAEFile:
     """What the header of a file says, or in `error` why it cannot be used."""
     try:
         refuse_pickle(path)
         header = read_header(path)
         if not vae_names(header.tensors):
             raise ModelError(f"this is no VAE; it holds {some(sorted(header.tensors))}.")
-        return VAEFile(name, path)
+        return VAEFile(name, path, bytes=size)
     except AtelierError as error:
-        return VAEFile(name, path, str(error))
-
-
-def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
-    for path in walk(models_dir / FOLDER, True):
-        if _is_weights(path):
-            yield path, path.relative_to(models_dir / FOLDER).with_suffix("").as_posix()
-    for place in BESIDE:
-        root = models_dir / place
-        for path in walk(root, bool(place)):
-            if _is_weights(path) and path.stem.lower().endswith(".vae"):
-                yield path, path.relative_to(root).with_suffix("").as_posix()
-
-
-def _is_weights(path: Path) -> bool:
-    """Whether a file is listed: a pickle only as long as it is not converted."""
-    ending = path.suffix.lower()
-    plain = ending == ".safetensors" or (ending in PICKLES and not path.with_suffix(".safetensors").exists())
-    return plain and not path.name.startswith(".")
-
-
-_NAMINGS: tuple[Naming[VAEFile], ...] = (
-    lambda file: (file.name,),
-    lambda file: (file.path.name, file.name.rsplit("/", 1)[-1]),
-)
-"""What a name may be, the most exact first."""
+        return VAEFile(name, path, str(error), size)

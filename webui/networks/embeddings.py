@@ -9,21 +9,20 @@ An embedding is one or more vectors that a word in a prompt stands for, for each
 
 from __future__ import annotations
 
-import builtins
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
-from webui.checkpoints.files import Stamp, is_model_file, walk
+from pydantic import TypeAdapter
+
+from webui.checkpoints.entries import Memory
 from webui.checkpoints.header import Header, read_header
 from webui.checkpoints.kinds import EMBEDDINGS, wrong_kind
-from webui.checkpoints.listing import Listing, find, near, refuse_pickle
+from webui.checkpoints.places import Places
 from webui.networks.family import FAMILY_NAMES
+from webui.networks.named_files import NamedFile, NamedFiles, NamedForm
 from webui.nn.config import ModelConfig
-from webui.schema.errors import AtelierError, ModelError, NotFound
+from webui.schema.errors import ModelError
 
-FOLDER = "embeddings"
 _PAIRS = (("clip_l", "clip_g"), ("text_encoders_0", "text_encoders_1"))
 _ONE = ("emb_params", "string_to_param.*", "*")
 _FAMILIES = {(768,): "sd1", (1024,): "sd2", (768, 1280): "sdxl", (1280,): "sdxl_refiner"}
@@ -56,59 +55,22 @@ class EmbeddingInfo:
         return self.keys if wanted == self.widths else ()
 
 
-@dataclass(frozen=True)
-class EmbeddingFile:
+class EmbeddingFile(NamedFile[EmbeddingInfo]):
     """A file as pages list it. name: the word that stands for it; info: None where `error` says why it cannot be
     used."""
 
-    name: str
-    path: Path
-    bytes: int = 0
-    info: EmbeddingInfo | None = None
-    error: str = ""
 
+class EmbeddingCatalogue(NamedFiles[EmbeddingFile]):
+    """Embeddings of all places: in the folders embeddings, also that beside the folder models, as A1111 has it. Of
+    several with one word, say of two families, the first that fits a model counts."""
 
-class EmbeddingCatalogue:
-    """Embeddings under models_dir/embeddings and, as A1111 has it, in the folder embeddings beside models_dir."""
-
-    def __init__(self, models_dir: str | Path) -> None:
-        models = Path(models_dir)
-        self.folders = (models / FOLDER, models.absolute().parent / FOLDER)
-        self._listing = Listing(partial(_files, self.folders), describe_embedding)
-
-    def list(self) -> builtins.list[EmbeddingFile]:
-        """All files by name, also those that cannot be used: their `error` says why."""
-        return sorted(self._listing.list(), key=lambda file: file.name.lower())
-
-    def stamped(self) -> builtins.list[tuple[Stamp, EmbeddingFile]]:
-        """The same in the order of the folders, with what changes when a file does."""
-        return self._listing.stamped()
-
-    def find(self, name: str) -> EmbeddingFile:
-        """The embedding of this name, whatever its letters' case.
-
-        Raises:
-            NotFound: with names that are near.
-            ModelError: the file cannot be used.
-        """
-        files = self._listing.list()
-        found = find(files, name, (_words,), lambda file: file.info is not None)
-        if found is None:
-            like = near(name, [file.name for file in files if file.info is not None])
-            put = f"Put its file into {self.folders[0]}"
-            raise NotFound(f'There is no embedding "{name}".', f"{put}, or use one of: {like}." if like else f"{put}.")
-        if found.info is None:
-            raise ModelError(found.error)
-        return found
+    def __init__(self, where: Places | Path | str, memory: Memory | None = None) -> None:
+        super().__init__(where, memory, _FORM, "embedding", "", "")
 
 
 def describe_embedding(path: Path, name: str, size: int = 0) -> EmbeddingFile:
     """What the header of a file says, or in `error` why it cannot be used. size: bytes."""
-    try:
-        refuse_pickle(path)
-        return EmbeddingFile(name, path, size, detect_embedding(read_header(path)))
-    except AtelierError as error:
-        return EmbeddingFile(name, path, size, error=str(error))
+    return _FORM.describe(path, name, size)
 
 
 def detect_embedding(header: Header) -> EmbeddingInfo:
@@ -151,15 +113,6 @@ def _keys(header: Header) -> tuple[str, ...]:
     return tuple(known[:1] or (names if len(names) == 1 else ()))
 
 
-def _words(file: EmbeddingFile) -> tuple[str, ...]:
-    return (file.name,)
-
-
-def _files(folders: Sequence[Path]) -> Iterator[tuple[Path, str]]:
-    """Files and their words: the name without ending, whatever folder it lies in."""
-    seen: set[Path] = set()
-    for folder in folders:
-        for path in walk(folder, True):
-            if is_model_file(path) and path.resolve() not in seen:
-                seen.add(path.resolve())
-                yield path, path.stem
+_FORM = NamedForm(
+    "embedding", EmbeddingFile, lambda path: detect_embedding(read_header(path)), TypeAdapter(EmbeddingInfo), words=True
+)

@@ -22,12 +22,6 @@ def beside(path: Path) -> Mapping[str, Any]:
     return {**own, **_json_object(path.parent / CONFIG_FILE)} if path.stem == FOLDER_STEMS[0] else own
 
 
-def name_of(path: Path, root: Path) -> str:
-    """The path below the folder `root`, without the ending."""
-    named = path.parent if path.stem in FOLDER_STEMS and path.parent != root else path.with_suffix("")
-    return named.relative_to(root).as_posix()
-
-
 def weights_sha256(path: Path) -> str:
     """The sha256 of what follows a file's header: kohya's and A1111's, which stays when metadata changes.
 

@@ -9,21 +9,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
-from webui.checkpoints.files import is_model_file, walk
+from webui.checkpoints.entries import Memory
 from webui.checkpoints.header import Header, read_header
 from webui.checkpoints.kinds import HYPERNETWORKS, wrong_kind
-from webui.checkpoints.listing import Listing, Naming, find, near, refuse_pickle
+from webui.checkpoints.places import Places
 from webui.checkpoints.unpack import HYPERNETWORK
+from webui.networks.catalogue import TAKE_OUT
 from webui.networks.family import CONTEXT_WIDTHS
-from webui.networks.files import name_of
-from webui.schema.errors import AtelierError, ModelError, NotFound
+from webui.networks.named_files import NamedFile, NamedFiles, NamedForm
+from webui.schema.errors import ModelError
 
-FOLDER = "hypernetworks"
 KIND = "hypernet"
 """Of the tags that name one."""
 _NAME = re.compile(r"(?P<width>\d+)\.(?P<side>[kv])\.(?P<layer>linear\.\d+|linear[12])\.(?P<part>weight|bias)")
@@ -47,56 +45,20 @@ class HypernetworkInfo:
         return tuple(sorted({width for width, _side in self.branches}))
 
 
-@dataclass(frozen=True)
-class HypernetworkFile:
+class HypernetworkFile(NamedFile[HypernetworkInfo]):
     """A file as pages list it. info: None where `error` says why it cannot be used."""
 
-    name: str
-    path: Path
-    bytes: int = 0
-    info: HypernetworkInfo | None = None
-    error: str = ""
 
+class HypernetworkCatalogue(NamedFiles[HypernetworkFile]):
+    """Hypernetworks of all places: in the folder hypernetworks and below it."""
 
-Files = list[HypernetworkFile]
-
-
-class HypernetworkCatalogue:
-    """Hypernetworks under `models_dir`: in the folder hypernetworks and below it."""
-
-    def __init__(self, models_dir: str | Path) -> None:
-        self.folder = Path(models_dir) / FOLDER
-        self._listing = Listing(partial(_files, self.folder), describe_hypernetwork)
-
-    def list(self) -> Files:
-        """All files by name, also those that cannot be used: their `error` says why."""
-        return sorted(self._listing.list(), key=lambda file: file.name.lower())
-
-    def find(self, name: str) -> HypernetworkFile:
-        """The hypernetwork that a tag means: by its path below the folder, or its file's name.
-
-        Raises:
-            NotFound: with names that are near.
-            ModelError: the file cannot be used.
-        """
-        files = self.list()
-        found = find(files, name, _NAMINGS, lambda file: file.info is not None)
-        if found is None:
-            like = near(name, [file.name for file in files if file.info is not None])
-            rest = f"use one of: {like}" if like else "take it out of the prompt"
-            raise NotFound(f'There is no hypernetwork "{name}".', f"Put its file into {self.folder}, or {rest}.")
-        if found.info is None:
-            raise ModelError(found.error, "Until then, take it out of the prompt.")
-        return found
+    def __init__(self, where: Places | Path | str, memory: Memory | None = None) -> None:
+        super().__init__(where, memory, _FORM, "hypernetwork", f"Until then, {TAKE_OUT}.", TAKE_OUT)
 
 
 def describe_hypernetwork(path: Path, name: str, size: int = 0) -> HypernetworkFile:
     """What the header of a file says, or in `error` why it cannot be used. size: bytes."""
-    try:
-        refuse_pickle(path)
-        return HypernetworkFile(name, path, size, detect_hypernetwork(read_header(path)))
-    except AtelierError as error:
-        return HypernetworkFile(name, path, size, error=str(error))
+    return _FORM.describe(path, name, size)
 
 
 def detect_hypernetwork(header: Header) -> HypernetworkInfo:
@@ -146,12 +108,4 @@ def _stages(header: Header, names: list[str], width: int) -> BranchNames:
     return tuple(stages)
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, str]]:
-    yield from ((path, name_of(path, folder)) for path in walk(folder, True) if is_model_file(path))
-
-
-_NAMINGS: tuple[Naming[HypernetworkFile], ...] = (
-    lambda file: (file.name,),
-    lambda file: (file.name.rsplit("/", 1)[-1], file.path.name),
-)
-"""What a name may be, the most exact first."""
+_FORM = NamedForm("hypernetwork", HypernetworkFile, lambda path: detect_hypernetwork(read_header(path)))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from webui.checkpoints.entries import Memory
+from webui.checkpoints.places import Places
 from webui.networks.catalogue import NetworkCatalogue, NetworkFile
 from webui.networks.embeddings import EmbeddingCatalogue
 from webui.networks.family import check_family
@@ -27,8 +29,11 @@ class Catalogues:
     embeddings: EmbeddingCatalogue
 
     @classmethod
-    def of(cls, models_dir: str | Path) -> Catalogues:
-        return cls(NetworkCatalogue(models_dir), HypernetworkCatalogue(models_dir), EmbeddingCatalogue(models_dir))
+    def of(cls, where: Places | Path | str, memory: Memory | None = None) -> Catalogues:
+        shared = memory or Memory()
+        return cls(
+            NetworkCatalogue(where, shared), HypernetworkCatalogue(where, shared), EmbeddingCatalogue(where, shared)
+        )
 
 
 @dataclass(frozen=True)
