@@ -26,7 +26,7 @@ FLOORS = (
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # What the web process may use of the engine.
-ENGINE_WITHOUT_TORCH = {"handed", "interface", "client", "questions", "spawn", "wire", "watchdog"}
+ENGINE_WITHOUT_TORCH = {"handed", "interface", "client", "questions", "spawn", "supervisor", "wire", "watchdog"}
 # What the web process may use of extensions: their code never runs there.
 EXT_WITHOUT_TORCH = {
     "bundled", "check", "command", "discover", "hooks", "install", "manifest", "needs", "order", "params",

@@ -130,7 +130,7 @@ def test_an_engine_that_cannot_use_its_device_tells_every_job_why() -> None:
 
 def test_stopping_ends_the_child(harness: Harness) -> None:
     harness.run("a", "red")
-    child = harness.engine._child
+    child = harness.engine._supervisor._child
     assert child is not None
     assert child.runs
     harness.engine.stop()

@@ -82,7 +82,7 @@ def test_a_process_killed_in_the_middle_of_a_job_fails_it_with_the_reason_and_th
 ) -> None:
     process.submit("doomed", steps=1000)
     process.until(Progress)
-    child = process.engine._child
+    child = process.engine._supervisor._child
     assert child is not None
     child.kill()
     failed = process.until(Done, Failed)[0]

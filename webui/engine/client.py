@@ -1,10 +1,8 @@
-"""The web process's end of the engine: starts the child, feeds it, watches it, starts it again. Needs no torch."""
+"""The web process's end of the engine: what its child is given to do, and what becomes of its jobs. Needs no torch."""
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from typing import Any
@@ -12,15 +10,13 @@ from typing import Any
 from webui.engine.handed import HandedJob
 from webui.engine.interface import Answered, Mode, OnEvent
 from webui.engine.questions import Questions
-from webui.engine.spawn import EngineOptions, Spawned
-from webui.engine.watchdog import Watchdog
-from webui.engine.wire import Message, Wire
+from webui.engine.spawn import EngineOptions
+from webui.engine.supervisor import Supervisor
+from webui.engine.wire import Message
 from webui.schema.asks import What
 from webui.schema.errors import AtelierError, EngineDied
 from webui.schema.events import Done, Event, Failed, Note, Stage, parse_event
 from webui.schema.requests import Request
-
-LONGEST_PAUSE = 30.0
 
 
 class EngineProcess:
@@ -32,17 +28,11 @@ class EngineProcess:
     """
 
     def __init__(self, options: EngineOptions, on_event: OnEvent) -> None:
-        self._options = options
+        self._supervisor = Supervisor(options, self._heard, self._child_gone)
         self._on_event = on_event
         self._lock = threading.RLock()
         self._job: HandedJob | None = None
-        self._wire: Wire | None = None
-        self._child: Spawned | None = None
-        self._watchdog = Watchdog(options.patience)
-        self._stopping = threading.Event()
-        self._hang_reason: str | None = None
         self._unusable: AtelierError | None = None
-        self._threads: list[threading.Thread] = []
         self._questions = Questions()
         self._died: dict[str, Any] | None = None
         self._planned: str | None = None
@@ -59,22 +49,13 @@ class EngineProcess:
 
     def start(self) -> None:
         """Start the child process; returns at once."""
-        for target in (self._supervise, self._watch):
-            thread = threading.Thread(target=target, daemon=True, name=f"engine-{target.__name__.strip('_')}")
-            thread.start()
-            self._threads.append(thread)
+        self._supervisor.start()
 
     def stop(self) -> None:
         """End the child process and the threads; a job that runs gets no further event."""
-        self._stopping.set()
         with self._lock:
             self._job = None
-            child = self._child
-        if child is not None:
-            child.kill()
-        for thread in self._threads:
-            if thread is not threading.current_thread():
-                thread.join(timeout=5)
+        self._supervisor.stop()
         self._questions.fail(EngineDied("The engine was stopped.", "Start the server again."))
 
     def submit(self, job_id: str, request: Request, images: Mapping[str, bytes]) -> None:
@@ -89,7 +70,7 @@ class EngineProcess:
             self._job = HandedJob(job_id, request, images)
             unusable = self._unusable
             if self.ready:
-                self._send(*self._job.message())
+                self._supervisor.send(*self._job.message())
         if unusable is not None:
             self._end_job(Failed(job_id=job_id, error=unusable.to_json()))
 
@@ -100,7 +81,7 @@ class EngineProcess:
                 return
             self._job.stopped = self._job.stopped or mode == "interrupt"
             if self.ready:
-                self._send({"type": "cancel", "job_id": job_id, "mode": mode})
+                self._supervisor.send({"type": "cancel", "job_id": job_id, "mode": mode})
                 return
         if mode == "interrupt":  # the engine is still starting and never saw it
             self._end_job(Done(job_id=job_id, interrupted=True))
@@ -123,51 +104,17 @@ class EngineProcess:
             for id in reload:
                 self._held["faults"].pop(id, None)
             if self.ready:  # an engine that starts reads them anyway
-                self._send({"type": "extensions", "reload": list(reload)})
+                self._supervisor.send({"type": "extensions", "reload": list(reload)})
 
     def _send_questions(self) -> None:
         """Those that wait for a child that is ready; what ended one before waits until no job runs. Under the lock."""
         if self.ready:
             for question in self._questions.take(job_runs=self._job is not None):
-                self._send(*question.message())
-
-    def _send(self, body: dict[str, Any], frames: tuple[bytes, ...] = ()) -> None:
-        if self._wire is None:
-            return
-        with contextlib.suppress(OSError):  # a child that has just gone: its supervisor fails the job
-            self._wire.send(body, frames)
-
-    def _supervise(self) -> None:
-        pause = 0.5
-        while not self._stopping.is_set():
-            begun = time.monotonic()
-            reason = self._run_child()
-            if self._stopping.is_set() or self._unusable is not None:
-                return
-            if self._child_gone(reason):
-                continue
-            # a child that falls at once, again and again, must not keep the machine busy
-            pause = 0.5 if time.monotonic() - begun > LONGEST_PAUSE else min(pause * 2, LONGEST_PAUSE)
-            self._stopping.wait(pause)
-
-    def _run_child(self) -> str:
-        """Start a child, pass its messages on until it ends, and say why it ended."""
-        self._watchdog.reset()
-        child = Spawned(self._options.command)
-        with self._lock:
-            self._child, self._wire = child, child.wire
-        if self._stopping.is_set():
-            child.kill()
-        for message in child.messages():
-            self._heard(message)
-        reason = child.end()
-        return self._hang_reason or reason
+                self._supervisor.send(*question.message())
 
     def _heard(self, message: Message) -> None:
         body = message.body
-        if body["type"] == "call":
-            self._watchdog.heard(body["kind"], body["seconds"])
-        elif body["type"] == "event":
+        if body["type"] == "event":
             self._pass_on(parse_event(body["event"]), message.frames[0] if message.frames else None)
         elif body["type"] == "held":
             with self._lock:
@@ -187,13 +134,13 @@ class EngineProcess:
         with self._lock:
             self.ready = True
             self.message = f"The engine runs on {device}."
-            self._send({"type": "held", "held": self._held})
+            self._supervisor.send({"type": "held", "held": self._held})
             died, self._died = self._died, None
             if died is not None:
-                self._send(died)
+                self._supervisor.send(died)
             self._send_questions()
             if self._job is not None:
-                self._send(*self._job.message())
+                self._supervisor.send(*self._job.message())
 
     def _child_ends(self, reason: str) -> None:
         """The child will end by itself once its job is done: what is handed over from now on waits for the next one."""
@@ -204,6 +151,7 @@ class EngineProcess:
 
     def _cannot_start(self, error: AtelierError) -> None:
         """The options are wrong: starting again would not help, every job is told why."""
+        self._supervisor.give_up()
         with self._lock:
             self._unusable = error
             self.message = str(error)
@@ -234,9 +182,8 @@ class EngineProcess:
     def _child_gone(self, reason: str) -> bool:
         """Fail what the child had begun; whether it had announced its end and had nothing to do any more."""
         with self._lock:
-            was_ready, self.ready, self._wire = self.ready, False, None
+            was_ready, self.ready = self.ready, False
             planned, self._planned = self._planned, None
-            self._hang_reason = None
             job = self._job
             if planned is None or (job is not None and job.begun):
                 planned = None
@@ -277,14 +224,3 @@ class EngineProcess:
             note = f"The engine stopped in the middle of something else ({asked}): this job was begun anew."
             self._on_event(Note(job_id=job.id, message=note), None)
             self._on_event(Stage(job_id=job.id, message=self.message), None)
-
-    def _watch(self) -> None:
-        while not self._stopping.wait(0.25):
-            reason = self._watchdog.overdue()
-            if reason is not None:
-                self._watchdog.reset()
-                with self._lock:
-                    self._hang_reason = reason
-                    child = self._child
-                if child is not None:
-                    child.kill()
