@@ -8,6 +8,7 @@ atelier.form = (() => {
   const known = {}; // field -> what its list offers, once that is told
   let restored = false;
   const PICTURES = (tab) => `atelier/pictures/${tab}`;
+  const HIRES_OWN = ["hr_sampler_name", "hr_scheduler", "hr_cfg", "hr_prompt", "hr_negative_prompt"];
   const UNCHANGED = { __type__: "update" };
   const KEY = (tab) => `atelier/form/${tab}`;
 
@@ -120,9 +121,15 @@ atelier.form = (() => {
   function keep(tab, values) {
     if (!restored) return;
     const kept = Object.fromEntries(forms[tab].map((item, index) => [item.name, outgoing(item, values[index] ?? null)]));
-    if ("enable_hr" in kept) document.body.classList.toggle("a-hires", kept.enable_hr === true);
+    if ("enable_hr" in kept) markHires(kept);
     unsaved[tab] = present[tab] = kept;
     saveSoon();
+  }
+
+  /** What is folded away and has a say is marked. */
+  function markHires(kept) {
+    document.body.classList.toggle("a-hires", kept.enable_hr === true);
+    document.body.classList.toggle("a-hires-own", HIRES_OWN.some((name) => kept[name]));
   }
 
   function save() {
