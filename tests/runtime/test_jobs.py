@@ -216,7 +216,7 @@ def test_an_event_that_cannot_be_used_fails_its_job_and_the_next_job_works(
     runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("webui.runtime.runner.texts_of", lambda *args: 1 / 0)
+        patch.setattr("webui.runtime.bookkeeper.texts_of", lambda *args: 1 / 0)
         view = finish(runtime, runtime.jobs.submit(txt2img(), "local"))
     assert view.state == "failed"
     assert finish(runtime, runtime.jobs.submit(txt2img(), "local")).state == "done"
