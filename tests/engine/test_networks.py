@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,9 @@ from webui.checkpoints.catalogue import Catalogue
 from webui.engine.api import Pipeline
 from webui.engine.devices import place
 from webui.engine.models import Models
+from webui.networks.apply import AppliedNetworks
+from webui.networks.steps import Step, work_out
+from webui.schema.asks import Answer
 from webui.schema.errors import BadRequest, ModelError, NotFound
 from webui.schema.requests import Txt2Img
 
@@ -164,6 +168,90 @@ def after_step(s):
 """
 
 
+class Watched:
+    """A bench of its own, and how many layers were worked out since it was last asked."""
+
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, over: bool) -> None:
+        self.draw = bench.draw
+        self.bench = bench
+        self._worked_out = 0
+        monkeypatch.setattr("webui.networks.apply.work_out", self._work_out)
+        if over:  # as on a GPU
+            monkeypatch.setattr("webui.engine.worn.AppliedNetworks", partial(AppliedNetworks, over=True))
+        bench.draw()
+        self.model = bench.pipe._engine.models.present.model
+        for parameter in (*self.model.unet.parameters(), *self.model.texts[0].parameters()):
+            parameter.data = parameter.data.clone()  # the file is mapped for reading alone
+
+    def worked_out(self) -> int:
+        count, self._worked_out = self._worked_out, 0
+        return count
+
+    def weights(self) -> dict[str, bytes]:
+        modules = {"unet": self.model.unet, "text": self.model.texts[0]}
+        states = {f"{part}.{name}": w for part, one in modules.items() for name, w in one.state_dict().items()}
+        return {name: weight.contiguous().numpy().tobytes() for name, weight in states.items()}
+
+    def _work_out(self, step: Step, now: dict[str, Tensor]) -> bool:
+        self._worked_out += 1
+        return work_out(step, now)
+
+
+@pytest.fixture(params=[False, True], ids=["beside", "over"])
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Watched:
+    return Watched(Bench(tmp_path), monkeypatch, request.param)
+
+
+def test_the_next_job_with_the_same_networks_works_nothing_out(watched: Watched) -> None:
+    (first,) = watched.draw(" <lora:a:0.8>")
+    assert watched.worked_out() == 2
+    (second,), (other_seed,) = watched.draw(" <lora:a:0.8>"), watched.draw(" <lora:a:0.8>", seed=6)
+    assert watched.worked_out() == 0
+    assert np.array_equal(second, first)
+    assert not close(other_seed, first)
+    (weaker,) = watched.draw(" <lora:a:0.3>")
+    assert watched.worked_out() == 2
+    assert not close(weaker, first)
+
+
+def test_a_job_without_networks_after_some_with_is_as_in_a_fresh_engine(watched: Watched) -> None:
+    before = watched.weights()
+    for tags in (" <lora:a:1><lora:b:0.5>", " <lora:a:0.2@0,1@1>", " <lora:b:0.5>"):
+        watched.draw(tags)
+        fresh = Pipeline.load("tiny", models_dir=watched.bench.folder, device="cpu")
+        (expected,) = (np.asarray(one.image) for one in fresh.generate(Txt2Img(**PLAIN)).images)
+        assert np.array_equal(watched.draw()[0], expected)
+        assert watched.weights() == before
+
+
+def test_a_network_file_that_changed_between_two_jobs_is_read_again(watched: Watched) -> None:
+    (first,) = watched.draw(" <lora:a:1>")
+    watched.bench.added[0] = write_lora(watched.bench.folder / "Lora" / "a.safetensors", watched.bench.tiny, 7)
+    (second,) = watched.draw(" <lora:a:1>")
+    assert not close(first, second)
+    assert close(second, watched.bench.merged((0, 1.0, 1.0))[0])
+
+
+def test_a_network_that_was_refused_is_refused_again(watched: Watched) -> None:
+    before, plain = watched.weights(), watched.draw()[0]
+    tensors = load_file(watched.bench.folder / "Lora" / "a.safetensors")
+    name = next(name for name in tensors if "te_" in name and "up" in name)
+    save_file({**tensors, name: tensors[name] * torch.nan}, watched.bench.folder / "Lora" / "bad.safetensors")
+    for _ in range(2):
+        with pytest.raises(ModelError, match="NaN"):
+            watched.draw(" <lora:bad:1>")
+    assert np.array_equal(watched.draw()[0], plain)
+    assert watched.weights() == before
+
+
+def test_control_networks_see_the_checkpoints_own_weights(watched: Watched) -> None:
+    before = watched.weights()
+    watched.draw(" <lora:a:1>")
+    base = watched.bench.pipe._engine.models.present.base
+    seen = {f"unet.{name}": weight.contiguous().numpy().tobytes() for name, weight in base.weights.items()}
+    assert seen.items() <= before.items()
+
+
 @pytest.fixture
 def studio(bench: Bench, tmp_path: Path) -> Studio:
     """The same models, with two extensions that only look."""
@@ -180,6 +268,42 @@ def test_the_leak_guard_knows_that_networks_are_the_programs_own(bench: Bench, s
     assert (studio.notes, studio.restarts) == ([], [])
     studio.off("one", "two")
     assert studio.draw(prompt=prompt) == looked
+
+
+def test_the_leak_guard_finds_the_checkpoints_own_weights_after_a_job_without_extensions(
+    bench: Bench, studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("webui.engine.worn.AppliedNetworks", partial(AppliedNetworks, over=True))
+    studio.off("one", "two")
+    prompt = "a red ball <lora:a:0.5>"
+    plain = studio.draw(prompt="a red ball")
+    model = studio.engine.models.present.model
+    for parameter in (*model.unet.parameters(), *model.texts[0].parameters()):
+        parameter.data = parameter.data.clone()
+    alone = studio.draw(prompt=prompt)
+    assert studio.engine.models.changed
+    for id in ("one", "two"):
+        studio.state.enable(id, allow=True)
+    studio.engine.refresh()
+    assert not studio.engine.models.changed  # their code may look at any weight
+    assert studio.draw(prompt="a red ball") == plain
+    assert studio.draw(prompt=prompt) == alone
+    assert (studio.notes, studio.restarts) == ([], [])
+    assert not studio.engine.models.changed
+
+
+NEGATIVE = '[[preprocessor]]\nid = "negative"\nentry = "main:negative"\nresolution = false'
+
+
+def test_a_question_that_is_answered_while_networks_stand_is_no_leak(bench: Bench, studio: Studio) -> None:
+    studio.off("one", "two")
+    studio.add("asked", "def negative(image):\n    return 255 - image", tables=NEGATIVE)
+    answers: list[list[Answer]] = []
+    studio.on_progress = lambda: answers.append(studio.ask("negative"))
+    studio.draw(prompt="a red ball <lora:a:0.5>")
+    studio.on_progress = lambda: None
+    assert answers[0], "it was not answered during the job"
+    assert (studio.notes, studio.restarts) == ([], [])
 
 
 def test_a_hypernetwork_acts_alike_with_and_without_extensions(bench: Bench, studio: Studio) -> None:

@@ -11,9 +11,10 @@ from tests.networks.files import delta, lora, write
 from tests.nn.weights import draw, relative_error
 from webui.checkpoints.load import LoadedModel
 from webui.ext.guard import ModelPrint
-from webui.networks.apply import Effect, applied, check_effects
+from webui.networks.apply import AppliedNetworks, Effect, applied, check_effects
+from webui.networks.kept import KeptWeights
 from webui.networks.load import Network, model_parts, open_network
-from webui.networks.steps import Use
+from webui.networks.steps import Step, Use, work_out
 from webui.schema.errors import ModelError
 
 Tiny = Callable[[str], LoadedModel]
@@ -147,6 +148,58 @@ def test_strengths_change_without_a_trace_of_those_before(tmp_path: Path, tiny: 
         networks.set([Use(loaded, 0, 0)])
         assert bits(copies(model)) == before
         assert networks.effects == (Effect("a", 0, 0),)
+
+
+def test_networks_that_stood_before_come_back_without_being_worked_out(
+    tmp_path: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tiny("sd1")
+    before, one = bits(copies(model)), network(tmp_path, model, loras(model))
+    other = network(tmp_path, model, lora(KOHYA, weight(model, "unet", OURS), 9), "b")
+    networks = AppliedNetworks(model, kept=KeptWeights())
+    worked_out: list[Step] = []
+
+    def counted(step: Step, now: dict[str, Tensor]) -> bool:
+        worked_out.append(step)
+        return work_out(step, now)
+
+    monkeypatch.setattr("webui.networks.apply.work_out", counted)
+    seen, effects = [], []
+    for uses in ([Use(one)], [Use(other)], [Use(one, 0, 1)], [], [Use(one)], [Use(other)], []):
+        networks.set(uses)
+        seen.append(bits(copies(model)))
+        effects.append(networks.effects)
+        if uses == [Use(one, 0, 1)]:
+            networks.restore()
+            assert bits(copies(model)) == before
+    assert len(worked_out) == 3 + 1
+    assert seen[4:] == [seen[0], seen[1], before]
+    assert effects[4:] == [effects[0], effects[1], ()]
+    assert seen[2] != seen[0] != seen[1]
+    assert seen[3] == before
+
+
+def test_kept_weights_of_a_model_that_was_cast_since_are_worked_out_anew(tmp_path: Path, tiny: Tiny) -> None:
+    model = tiny("sd1")
+    one, networks = network(tmp_path, model, loras(model)), AppliedNetworks(model, kept=KeptWeights())
+    networks.set([Use(one)])
+    networks.restore()
+    for module in model_parts(model).values():
+        module.to(torch.bfloat16)
+    networks.set([Use(one)])
+    assert weight(model, "unet", OURS).dtype == torch.bfloat16
+    assert networks.effects == (Effect("a", 3, 3),)
+
+
+def test_a_file_of_whole_differences_is_not_changed_by_its_use(tmp_path: Path, tiny: Tiny) -> None:
+    model = tiny("sd1")
+    conv, bias = weight(model, "unet", OUR_CONV), weight(model, "unet", OUR_CONV, "bias")
+    tensors = {f"{CONV}.diff": torch.ones_like(conv), f"{CONV}.diff_b": torch.ones_like(bias)}
+    one = network(tmp_path, model, tensors)
+    for strength in (0.5, 1.0, 0.5):
+        with applied(model, [Use(one, unet=strength)]):
+            assert torch.equal(weight(model, "unet", OUR_CONV), conv + strength)
+            assert torch.equal(weight(model, "unet", OUR_CONV, "bias"), bias + strength)
 
 
 def test_a_bias_that_is_no_longer_changed_comes_back(tmp_path: Path, tiny: Tiny) -> None:

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from webui.checkpoints.reading import unknown_note
-from webui.engine.executor import Executor, ignore
+from webui.engine.executor import Executor
 from webui.engine.extensions import Extensions
 from webui.engine.guarding import Guarding
 from webui.engine.models import Models
@@ -36,13 +36,11 @@ class Drawing:
 
     @contextlib.contextmanager
     def lent(self) -> Iterator[None]:
-        """While the job draws; afterwards no network stands on the model, and notes go nowhere."""
+        """While the job draws; afterwards nothing that it wanted acts any more, and notes go nowhere."""
         try:
             yield
         finally:
-            if self._models.modules:
-                self.executor.take_off()
-                self.executor.note = ignore
+            self._models.job_over(leave=not self._guard.armed)
 
     def use(self, name: str, vae: str = AUTOMATIC_VAE) -> bool:
         """Draw with this checkpoint and this VAE from now on, loaded where they are not. Whether they are others than

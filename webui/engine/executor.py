@@ -22,7 +22,7 @@ from webui.ext.sampling import denoise_scoped
 from webui.networks.tags import Catalogues
 from webui.nn.taps import with_inputs
 from webui.nn.vae import VAE
-from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Networks, Texts
+from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Texts
 from webui.schema.errors import NumericError, OutOfMemory
 
 FIRST_WEIGHT = "input_blocks.0.0.weight"
@@ -63,6 +63,7 @@ class Executor:
     @cached_property
     def base(self) -> Base:
         """The U-Net as control networks see it; the same object as long as the model is loaded."""
+        self.worn.take_off()  # what this job wants comes back with its next work
         weights = {name: weight.detach() for name, weight in self.unet.state_dict().items()}
         config, latent = self.config.unet, self.config.unet.out_channels
         if config.in_channels != latent:  # control networks see the latent alone
@@ -82,16 +83,14 @@ class Executor:
 
     def encode_text(self, wanted: EncodeText) -> Texts:
         """The encoded prompts; the same prompts are encoded once by the same networks. Raises as `PromptEncoder`."""
-        self._wear(wanted.networks)
+        self.worn.wear(wanted.networks)
         return self._prompts.encode(wanted)
 
-    def take_off(self) -> None:
-        """The job is over: no network stands on the model any more."""
-        self._prompts.job_over(self.worn.take_off())
-
-    def _wear(self, networks: Networks | None) -> None:
-        if networks is not None:
-            self.worn.wear(networks)
+    def job_over(self, leave: bool = True) -> None:
+        """The job wants nothing any more. leave: as of `WornNetworks.job_over`."""
+        self.note = ignore
+        self.worn.job_over(leave)
+        self._prompts.job_over()
 
     def encode_image(self, wanted: EncodeImage) -> Tensor:
         """The latent (c h w) of a picture, sampled from the posterior; in float32 when the VAE overflows in its own."""
@@ -129,7 +128,7 @@ class Executor:
         return (image.float() / 2 + 0.5).clamp(0, 1)
 
     def _denoise_together(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
-        self._wear(wanted[0].networks)
+        self.worn.wear(wanted[0].networks)
         found = self._scoped(wanted) if any(map(in_scope, wanted)) else self._plain(wanted)
         for item, (_, answer) in zip(wanted, found, strict=True):
             if not torch.isfinite(answer.denoised).all():

@@ -42,13 +42,20 @@ class Guarding:
         self._process: ProcessPrint | None = None
         self._print: ModelPrint | None = None
         self._casts = 0
+        self._changed: frozenset[str] = frozenset()
         self._looked: set[tuple[str, str]] = set()
         self._settings: dict[str, str] = {}
         self._patches: dict[str, str] = {}
 
+    @property
+    def armed(self) -> bool:
+        """Whether code of an extension may have run."""
+        return self._process is not None
+
     def arm(self) -> None:
         """Remember how things are, once."""
         if self._process is None:
+            self._models.settle()
             self._process = ProcessPrint.now()
             self._host.look(self._look_before, self._look)
             self.model_loaded()
@@ -58,6 +65,7 @@ class Guarding:
         modules = self._models.modules
         if self._process is not None:
             self._print = ModelPrint.of(modules) if modules else None
+            self._changed = self._models.changed
             self._casts = self._models.casts
 
     def check(self, suspects: Sequence[str], note: Callable[[str], None]) -> Verdict:
@@ -123,7 +131,8 @@ class Guarding:
         modules = self._models.modules
         if self._print is None or not modules:
             return []
-        moved = self._models.changed | ({"vae"} if self._models.casts != self._casts else frozenset())
+        changed = self._changed | self._models.changed  # a question may be answered while networks stand
+        moved = changed | ({"vae"} if self._models.casts != self._casts else frozenset())
         return self._print.changes(modules, moved, sampled)
 
     def _network_changes(self, sampled: bool = True) -> list[str]:

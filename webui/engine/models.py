@@ -126,6 +126,17 @@ class Models:
         """The modules whose weights the program itself has changed for the present work."""
         return CHANGED if self._executor is not None and self._executor.worn.stand else frozenset()
 
+    def job_over(self, leave: bool = True) -> None:
+        """The job wants nothing any more. leave: as of `WornNetworks.job_over`; where extensions ran, the checkpoint's
+        own weights are to be seen."""
+        if self._executor is not None:
+            self._executor.job_over(leave)
+
+    def settle(self) -> None:
+        """Put back what networks of a job before this one still change."""
+        if self._executor is not None:
+            self._executor.worn.settle()
+
     @property
     def casts(self) -> int:
         """How often the program itself changed the VAE's number format."""

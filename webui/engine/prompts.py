@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from webui.checkpoints.load import LoadedModel
 from webui.diffusion.denoiser import Cond
-from webui.engine.worn import WornNetworks
+from webui.engine.worn import Key, WornNetworks
 from webui.networks.acted import ActedFile
 from webui.networks.embeddings import EmbeddingCatalogue
 from webui.networks.vectors import EmbeddedWords
@@ -25,7 +25,7 @@ REMEMBERED_TEXTS = 32
 class PromptEncoder:
     """That of one model. worn: its networks; say: told of words that name an embedding which cannot be used.
 
-    The same texts are encoded once, as long as the networks and the files of embeddings are the same.
+    The same texts are encoded once by the same networks, as long as the files of embeddings are the same.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class PromptEncoder:
         self._words = EmbeddedWords(model, embeddings)
         self._say = say
         self._looked = False
-        self._texts: OrderedDict[EncodeText, Texts] = OrderedDict()
-        self._conds: OrderedDict[tuple[str, EncodeText], Cond] = OrderedDict()
+        self._texts: OrderedDict[tuple[EncodeText, Key], Texts] = OrderedDict()
+        self._conds: OrderedDict[tuple[str, EncodeText, Key], Cond] = OrderedDict()
 
     def encode(self, wanted: EncodeText) -> Texts:
         """With the networks that stand now.
@@ -49,22 +49,17 @@ class PromptEncoder:
         for note in self._words.prompts.notes(wanted.texts, wanted.emphasis):
             self._say(note)
         wanted = replace(wanted, networks=self._worn.now)
-        return remembered(self._texts, wanted, lambda: self._encode(wanted))
+        return remembered(self._texts, (wanted, self._worn.key), lambda: self._encode(wanted))
 
-    def job_over(self, forget: bool) -> None:
-        """Look at the files of embeddings again before the next text. forget: what was encoded holds no more."""
+    def job_over(self) -> None:
+        """Look at the files of embeddings again before the next text."""
         self._looked = False
-        if forget:
-            self._forget()
 
     def _look_for_words(self) -> None:
         if not self._looked and self._words.refresh():
-            self._forget()
+            self._texts.clear()
+            self._conds.clear()
         self._looked = True
-
-    def _forget(self) -> None:
-        self._texts.clear()
-        self._conds.clear()
 
     def _encode(self, wanted: EncodeText) -> Texts:
         conds, uncond = joined(
@@ -83,7 +78,7 @@ class PromptEncoder:
             size = how.width, how.height
             return encode_prompt(self._model, text, how.clip_skip, *size, how.emphasis, self._words)
 
-        return remembered(self._conds, (text, how), encode)
+        return remembered(self._conds, (text, how, self._worn.key), encode)
 
 
 def remembered(kept: OrderedDict[K, V], key: K, make: Callable[[], V]) -> V:

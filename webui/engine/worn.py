@@ -1,4 +1,8 @@
-"""The networks that stand on a loaded model: put on by the work that wants them, taken off when the job is over."""
+"""The networks that stand on a loaded model: put on by the work that wants them, taken off when nothing does.
+
+The next job mostly wants the same ones. So what was read and worked out is kept, and networks that are written over the
+checkpoint's weights (on a GPU) stay until other work wants them off.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +12,8 @@ from webui.checkpoints.load import LoadedModel
 from webui.networks.acted import ActedFile
 from webui.networks.apply import AppliedNetworks, check_effects
 from webui.networks.hypertaps import Tap
+from webui.networks.kept import KeptWeights
+from webui.networks.opened import OpenedFiles
 from webui.networks.steps import Use
 from webui.networks.tags import Catalogues
 from webui.networks.wanted import WantedNetworks, wanted_networks
@@ -16,10 +22,12 @@ from webui.prompt.tags import ExtraNetwork
 
 CHANGED = frozenset({"unet", "text0", "text1"})
 """The modules whose weights are others while networks stand."""
+Key = tuple[tuple[object, float], ...]
 
 
 class WornNetworks:
-    """Those of one model. now: what was wanted last; inputs: what hypernetworks add to the U-Net's projections.
+    """Those of one model. now: what was wanted last in this job; inputs: what hypernetworks add to the U-Net's
+    projections.
 
     say: told once a job and tag what became of its file.
     """
@@ -30,14 +38,21 @@ class WornNetworks:
         self._model = model
         self._catalogues = catalogues
         self._say = say
-        self._applied = AppliedNetworks(model)
+        self._kept = KeptWeights()
+        self._applied = AppliedNetworks(model, kept=self._kept)
+        self._files = OpenedFiles()
         self._opened: dict[tuple[ExtraNetwork, ...], WantedNetworks] = {}
-        self._uses: tuple[Use, ...] = ()
+        self._uses: tuple[Use, ...] | None = ()
 
     @property
     def stand(self) -> bool:
-        """Whether weights may be others than the checkpoint's own."""
-        return bool(self._uses)
+        """Whether weights are others than the checkpoint's own."""
+        return self._applied.stand
+
+    @property
+    def key(self) -> Key:
+        """What the text encoders' answers depend on beside the text, as long as `now` is wanted."""
+        return tuple((use.network.token, use.te) for use in self._uses or ())
 
     @property
     def acted(self) -> tuple[ActedFile, ...]:
@@ -46,37 +61,62 @@ class WornNetworks:
             return ()
         return self._open(self.now.tags).acted(self.now.clock, self.now.first)
 
-    def wear(self, networks: Networks) -> None:
-        """Let these networks stand on the model, whatever stood there before.
+    def wear(self, networks: Networks | None) -> None:
+        """Let these networks stand on the model, whatever stood there before; None: those that this job wanted last,
+        or none where it has not wanted any.
 
         Raises:
             AtelierError: a file is not there, is for another model, or changes nothing.
         """
-        if networks == self.now:
+        if networks is None and self.now is None:
+            self.take_off()
+        if networks in (None, self.now):
             return
         opened = self._open(networks.tags)
         uses = opened.uses(networks.step, networks.clock, networks.first)
         self.now = None
         if uses != self._uses:
-            self._uses = uses
+            self._uses = None  # whatever stands if this fails, it is nothing to go on with
             self._applied.set(uses)
             check_effects(uses, self._applied.effects)
+            self._uses = uses
         self.inputs = opened.taps(networks.step, networks.clock, self._model.unet)
         self.now = networks
 
-    def take_off(self) -> bool:
-        """Put every weight back as it was. Whether anything was worn."""
-        worn = bool(self._opened)
-        self._applied.restore()
+    def job_over(self, leave: bool = True) -> None:
+        """The job wants nothing any more, and files are looked at again. leave: what costs something to put on again
+        may stand until other work comes."""
+        if not (leave and self._uses and self._applied.are_written_over):
+            self.take_off()
         self._opened.clear()
+        self._files.trim()
+        self.now, self.inputs = None, {}
+
+    def take_off(self) -> None:
+        """Put every weight back as it was."""
+        self._applied.restore()
         self.now, self._uses, self.inputs = None, (), {}
-        return worn
+
+    def settle(self) -> None:
+        """Take off what a job before this one left standing: somebody is to see the checkpoint's own weights."""
+        if self.now is None:
+            self.take_off()
+
+    @property
+    def kept_bytes(self) -> int:
+        """Memory of weights that were worked out and do not stand now."""
+        return self._kept.bytes
+
+    def forget(self) -> None:
+        """Give the memory back of what is kept for the next time; what stands stays."""
+        self._kept.clear()
+        self._files.clear()
 
     def _open(self, tags: tuple[ExtraNetwork, ...]) -> WantedNetworks:
         if not tags:
             return WantedNetworks()
         if tags not in self._opened:
-            self._opened[tags] = wanted_networks(tags, self._catalogues, self._model)
+            self._opened[tags] = wanted_networks(tags, self._catalogues, self._model, self._files)
             for line in self._opened[tags].notes:
                 self._say(line)
         return self._opened[tags]

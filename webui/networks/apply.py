@@ -1,22 +1,24 @@
-"""Networks on a loaded model, for as long as a context is open: afterwards every weight is what it was, bit for bit.
+"""Networks on a loaded model: when they are taken off every weight is what it was, bit for bit.
 
 On a CPU the changed weight takes the original's place and the original, which may be a part of a mapped file, is not
-touched. On a GPU the change is written over the original, which waits in the CPU's memory: no more of the GPU's is
-needed. Either way a weight is worked out anew from its original in float32, so that changing a strength in the middle
-of a picture leaves no rounding behind.
+touched: putting networks on that were worked out before, and taking them off, exchanges pointers. On a GPU the change
+is written over the original, which waits in the CPU's memory: no more of the GPU's is needed. Either way a weight is
+worked out anew from its original in float32 and rounded once, so that changing a strength in the middle of a picture
+leaves no rounding behind.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from webui.checkpoints.load import LoadedModel
+from webui.networks.kept import KeptWeights, WorkedOut
 from webui.networks.load import model_parts
 from webui.networks.names import Place
 from webui.networks.steps import Step, Use, steps_by_place, work_out
@@ -69,14 +71,26 @@ def applied(model: LoadedModel, uses: Sequence[Use], over: bool | None = None) -
 
 
 class AppliedNetworks:
-    """The changes that stand on a model now, and the originals of what they changed. over: as of `applied`."""
+    """The changes that stand on a model now, and the originals of what they changed. over: as of `applied`; kept: where
+    worked out weights wait for the next time."""
 
-    def __init__(self, model: LoadedModel, over: bool | None = None) -> None:
+    def __init__(self, model: LoadedModel, over: bool | None = None, kept: KeptWeights | None = None) -> None:
         self._parts = model_parts(model)
         self._over = over
+        self._kept = KeptWeights(0) if kept is None else kept
         self._originals: dict[tuple[str, str], _Original] = {}
         self._now: dict[Place, _Standing] = {}
         self.effects: tuple[Effect, ...] = ()
+
+    @property
+    def stand(self) -> bool:
+        """Whether any weight is another than the checkpoint's own."""
+        return bool(self._originals)
+
+    @property
+    def are_written_over(self) -> bool:
+        """Whether changes stand in the originals' own memory, so that taking them off and putting them on copies."""
+        return any(original.over for original in self._originals.values())
 
     def set(self, uses: Sequence[Use]) -> None:
         """Let these networks stand on the model, whatever stood on it before. Layers whose changes and strengths are
@@ -87,44 +101,71 @@ class AppliedNetworks:
         """
         wanted = steps_by_place(uses)
         with torch.inference_mode(False), torch.no_grad():
-            for place in [place for place in self._now if place not in wanted]:
-                del self._now[place]
-                for name in self._tensors(place):
-                    self._put_back(place.part, name)
+            for place in [place for place in self._now if self._now[place].steps != wanted.get(place)]:
+                self._put_aside(place)
+                if place not in wanted:
+                    self._put_back(place)
+            self._kept.trim(wanted.items())
             for place, steps in wanted.items():
-                standing = self._now.get(place)
-                if standing is None or standing.steps != steps:
-                    self._now[place] = _Standing(steps, self._change(place, steps))
+                if place not in self._now:
+                    self._now[place] = _Standing(steps, self._stood_before(place, steps) or self._change(place, steps))
         self.effects = self._effects(uses)
 
     def restore(self) -> None:
-        """Put every original back."""
+        """Put every original back; what was worked out is put aside."""
         with torch.inference_mode(False), torch.no_grad():
+            for place in list(self._now):
+                self._put_aside(place)
             for (part, name), original in self._originals.items():
                 _put_back(self._parameter(part, name), original)
         self._originals.clear()
         self._now.clear()
+
+    def _put_aside(self, place: Place) -> None:
+        """Remember the weights that stand at a place, where they can be had without a copy. They still stand."""
+        standing = self._now.pop(place)
+        keys = [(place.part, name) for name in self._tensors(place) if (place.part, name) in self._originals]
+        if not any(self._originals[key].over for key in keys):
+            tensors = {key: self._parameter(*key).data for key in keys}
+            self._kept.add((place, standing.steps), WorkedOut(standing.did, tensors))
+
+    def _stood_before(self, place: Place, steps: tuple[Step, ...]) -> tuple[bool, ...] | None:
+        """Let the weights stand that were put aside; whether each step changed something. None: there are none, or the
+        model was moved since."""
+        found = self._kept.take((place, steps))
+        if found is None or not all(_fits(tensor, self._parameter(*key)) for key, tensor in found.tensors.items()):
+            return None
+        self._stand(place, {name: tensor for (_, name), tensor in found.tensors.items()})
+        return found.did
 
     def _change(self, place: Place, steps: Sequence[Step]) -> tuple[bool, ...]:
         """Work the steps out on the originals of a place, one after the other; whether each changed something."""
         originals = {name: self._original(place.part, name) for name in self._tensors(place)}
         now = dict(originals)
         did = tuple(work_out(step, now) for step in steps)
-        for name, tensor in now.items():
-            if tensor is originals[name]:
-                self._put_back(place.part, name)
-            else:
-                self._put(place.part, name, tensor)
+        self._stand(place, {name: tensor for name, tensor in now.items() if tensor is not originals[name]})
         return did
 
-    def _put_back(self, part: str, name: str) -> None:
-        """Put an original back, where it was changed."""
+    def _stand(self, place: Place, changed: Mapping[str, Tensor]) -> None:
+        """Let these weights stand at a place, and the originals of its others."""
+        for name in self._tensors(place):
+            if name in changed:
+                self._put(place.part, name, changed[name])
+            else:
+                self._put_one_back(place.part, name)
+
+    def _put_back(self, place: Place) -> None:
+        """Put the originals of a place back."""
+        for name in self._tensors(place):
+            self._put_one_back(place.part, name)
+
+    def _put_one_back(self, part: str, name: str) -> None:
         original = self._originals.pop((part, name), None)
         if original is not None:
             _put_back(self._parameter(part, name), original)
 
     def _put(self, part: str, name: str, value: Tensor) -> None:
-        """value: float32, in the parameter's shape; rounded once to its dtype."""
+        """value: in the parameter's shape and of its dtype, or float32, which is rounded once to that."""
         parameter = self._parameter(part, name)
         if (part, name) not in self._originals:
             over = parameter.device.type != "cpu" if self._over is None else self._over
@@ -133,6 +174,8 @@ class AppliedNetworks:
         with torch.inference_mode(parameter.is_inference()):
             if self._originals[part, name].over:
                 parameter.data.copy_(value)
+            elif _is_alike(value, parameter):
+                parameter.data = value
             else:
                 parameter.data = torch.empty_like(parameter.data).copy_(value)  # of the same strides
 
@@ -180,7 +223,17 @@ class _Standing:
     """What stands at a place: its steps, and whether each changed something."""
 
     steps: tuple[Step, ...]
-    did: tuple[bool, ...] = field(compare=False)
+    did: tuple[bool, ...]
+
+
+def _is_alike(value: Tensor, parameter: Tensor) -> bool:
+    """Whether a value can take the place of a parameter's without a copy."""
+    same = value.dtype == parameter.dtype and value.stride() == parameter.stride()
+    return same and not parameter.is_inference()
+
+
+def _fits(value: Tensor, parameter: Tensor) -> bool:
+    return value.device == parameter.device and value.dtype == parameter.dtype
 
 
 def _put_back(parameter: nn.Parameter, original: _Original) -> None:

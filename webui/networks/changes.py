@@ -34,7 +34,8 @@ class Change:
     peft: PeftSettings = field(default_factory=PeftSettings)
 
     def differences(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor | None, Tensor | None]:
-        """What is added at full strength: weight (out ...), bias (out,) -> as them, or None where nothing is.
+        """What is added at full strength: weight (out ...), bias (out,) -> as them, or None where nothing is. They are
+        new tensors, which the caller may write to.
 
         Raises:
             RuntimeError, ValueError: the shapes do not fit each other.
@@ -51,8 +52,8 @@ def _weight(change: Change, weight: Tensor) -> Tensor | None:
         return turned(change, weight) - weight
     if change.kind in ("full", "norm"):
         added = change.parts.get("diff" if change.kind == "full" else "w_norm")
-        return None if added is None else fitted(added, weight)
-    # its own tensor, not the file's; in place, as most of the time goes into the memory of new ones
+        return None if added is None else fitted(added, weight).clone()
+    # in place, as most of the time goes into the memory of new ones
     added = fitted(_ADDED[change.kind](change.parts, weight), weight).mul_(_scale(change))
     lengths = _lengths(change.parts, weight)
     return added if lengths is None else with_lengths(weight + added, *lengths) - weight
@@ -62,7 +63,7 @@ def _bias(change: Change, bias: Tensor) -> Tensor | None:
     parts = change.parts
     added = parts.get("diff_b", parts.get("b_norm"))
     if added is not None:
-        return added.reshape(bias.shape)
+        return added.reshape(bias.shape).clone()
     if "up_bias" in parts:
         return parts["up_bias"].reshape(bias.shape) * _scale(change)
     if "ia3_l" in parts and parts["ia3_l"].numel() == len(bias) and not change.peft.feeds_forward:

@@ -6,14 +6,36 @@ import hashlib
 import json
 import struct
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from webui.checkpoints.files import Stamp, stamp_of
 from webui.networks.peft import CONFIG_FILE
 
 BLOCK = 8 * 1024 * 1024
 FOLDER_STEMS = ("adapter_model", "pytorch_lora_weights")
 """Files that peft and diffusers always name alike: they go by their folder's name."""
+
+
+@dataclass(frozen=True)
+class NetworkStamp:
+    """What changes when a file, or what stands beside it, does. settings: time of peft's settings, 0 without."""
+
+    file: Stamp
+    settings: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """The size of the file."""
+        return self.file[1]
+
+
+def network_stamp(path: Path) -> NetworkStamp:
+    """How a file is now. Raises OSError."""
+    settings = path.parent / CONFIG_FILE
+    is_peft = path.stem == FOLDER_STEMS[0] and settings.is_file()
+    return NetworkStamp(stamp_of(path), settings.stat().st_mtime_ns if is_peft else 0)
 
 
 def beside(path: Path) -> Mapping[str, Any]:

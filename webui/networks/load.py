@@ -1,4 +1,4 @@
-"""A network file -> changes of the layers of one loaded model, its tensors memory-mapped."""
+"""A network file -> changes of the layers of one loaded model."""
 
 from __future__ import annotations
 
@@ -37,13 +37,15 @@ class PlacedChange:
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A file as it fits one model. matched of its `info.keys` tensors have a place there; unmatched: the others."""
+    """A file as it fits one model. matched of its `info.keys` tensors have a place there; unmatched: the others. token:
+    stands for this reading of the file, and holds none of its memory."""
 
     name: str
     info: NetworkInfo
     changes: tuple[PlacedChange, ...] = field(repr=False)
     matched: int
     unmatched: tuple[str, ...] = field(repr=False)
+    token: object = field(default_factory=object, repr=False)
 
     @property
     def said(self) -> str:
@@ -63,7 +65,7 @@ def model_parts(model: LoadedModel) -> dict[str, nn.Module]:
 def open_network(path: Path, name: str, model: LoadedModel) -> Network:
     """The changes that a file makes to a model.
 
-    name: as the user wrote it. Tensors stay in the file until they are needed.
+    name: as the user wrote it. The tensors are read into memory: who trains a network may write the file again.
 
     Raises:
         ModelError: the file cannot be used, is for another family, or no layer of it is in the model.
@@ -72,7 +74,7 @@ def open_network(path: Path, name: str, model: LoadedModel) -> Network:
     info = detect_network(header, said)
     check_family(name, info.kind, info.family, model.config.family)
     with safe_open(path, framework="pt", device="cpu") as file:
-        changes, used = _placed(header, said, model, file.get_tensor)
+        changes, used = _placed(header, said, model, lambda key: file.get_tensor(key).clone())
     if not changes:
         raise ModelError(
             f'"{name}" has no layer that the loaded model has: none of its {info.keys} keys matched '

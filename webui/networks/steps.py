@@ -65,7 +65,7 @@ def work_out(step: Step, now: dict[str, Tensor]) -> bool:
     did = False
     for name, tensor, added in zip(("weight", "bias"), (weight, bias), _differences(step, weight, bias), strict=True):
         if tensor is not None and added is not None:
-            changed = tensor.add(added, alpha=step.strength)
+            changed = torch.add(tensor, added, alpha=step.strength, out=added)
             did = did or not torch.equal(changed, tensor)
             now.update(zip((f"{module}.{name}" for module in modules), changed.chunk(len(modules)), strict=True))
     return did

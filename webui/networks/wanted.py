@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from webui.checkpoints.load import LoadedModel
@@ -11,6 +12,7 @@ from webui.networks.acted import ActedFile
 from webui.networks.hypernetworks import HypernetworkFile
 from webui.networks.hypertaps import Hypernetwork, Tap, input_taps, load_hypernetwork
 from webui.networks.load import Network, open_network
+from webui.networks.opened import OpenedFiles
 from webui.networks.steps import Use
 from webui.networks.strengths import Strengths
 from webui.networks.tags import Catalogues, check_tags
@@ -93,26 +95,27 @@ class WantedNetworks:
         return input_taps([(one.network, one.strengths.unet.at(step, clock)) for one in self.hypernetworks], unet)
 
 
-def wanted_networks(tags: Sequence[ExtraNetwork], catalogues: Catalogues, model: LoadedModel) -> WantedNetworks:
+def wanted_networks(
+    tags: Sequence[ExtraNetwork], catalogues: Catalogues, model: LoadedModel, opened: OpenedFiles | None = None
+) -> WantedNetworks:
     """What the tags ask for, opened for a model; a file that several tags name is opened once.
+
+    opened: the files of this model that need not be read again.
 
     Raises:
         BadRequest, NotFound, ModelError: as `check_tags`, `open_network` and `load_hypernetwork`.
     """
-    networks: dict[Path, Network] = {}
-    hypernetworks: dict[Path, Hypernetwork] = {}
+    files = OpenedFiles() if opened is None else opened
     wanted: list[Wanted] = []
     hyper: list[WantedHypernetwork] = []
     for checked in check_tags(tags, catalogues, model.config.family):
-        file = checked.file
+        tag, file, strengths = checked.tag, checked.file, checked.strengths
         if isinstance(file, HypernetworkFile):
-            if file.path not in hypernetworks:
-                hypernetworks[file.path] = _hypernetwork(file, model)
-            hyper.append(WantedHypernetwork(checked.tag, file.path, hypernetworks[file.path], checked.strengths))
+            hypernetwork = files.get(file.path, tag.name, partial(_hypernetwork, file, model))
+            hyper.append(WantedHypernetwork(tag, file.path, hypernetwork, strengths))
         else:
-            if file.path not in networks:
-                networks[file.path] = open_network(file.path, checked.tag.name, model)
-            wanted.append(Wanted(checked.tag, file.path, networks[file.path], checked.strengths))
+            network = files.get(file.path, tag.name, partial(open_network, file.path, tag.name, model))
+            wanted.append(Wanted(tag, file.path, network, strengths))
     return WantedNetworks(tuple(wanted), tuple(hyper))
 
 
