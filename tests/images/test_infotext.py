@@ -94,6 +94,17 @@ def test_the_image_cfg_scale_is_written_for_models_that_edit_and_for_no_other():
     assert read_form(infotext_for(request, MODEL, 1, 1)).values["image_cfg_scale"] == 1.5
 
 
+def test_the_mask_weight_is_written_for_inpainting_models_and_for_no_other():
+    request = Inpaint(init_image=REF, mask=REF, width=64, height=64)
+    paints = MODEL.model_copy(update={"extra": "inpaint"})
+    assert "Denoising strength: 0.75, Conditional mask weight: 1, RNG" in infotext_for(request, paints, 1, 1)
+    assert "mask weight" not in infotext_for(request, MODEL, 1, 1)
+    weaker = infotext_for(request.model_copy(update={"inpainting_mask_weight": 0.4}), paints, 1, 1)
+    assert read_form(weaker).values["inpainting_mask_weight"] == 0.4
+    theirs = "a\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1, Size: 64x64, Conditional mask weight: 0.25"
+    assert read_form(theirs).values["inpainting_mask_weight"] == 0.25
+
+
 def test_values_with_commas_colons_or_line_breaks_are_quoted_as_json():
     text = write({"Steps": 1, "Seed": 2, "A": 'x, "y"', "B": "12:30", "C": "é\nü", "D": "plain"})
     assert text == r'Steps: 1, Seed: 2, A: "x, \"y\"", B: "12:30", C: "é\nü", D: plain'

@@ -74,6 +74,22 @@ def test_the_model_sees_the_mask_and_what_stands_around_it() -> None:
         assert torch.allclose(concat[1:4], around, atol=1e-6)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+def test_what_is_under_the_mask_is_hidden_as_far_as_asked_for(weight: float) -> None:
+    picture, mask = noise_picture(64, 48), mask_with_box(64, 48, (16, 8, 40, 32))
+    fields = {**FIELDS, "init_image": REF, "inpainting_mask_weight": weight}
+    under = torch.zeros(6, 8)
+    under[1:4, 2:5] = 1
+    shown = F.avg_pool2d(image_to_tensor(picture), 8)
+    painted = Inpaint(**fields, mask=REF, mask_blur=0)
+    for concat in concats(inpaint(painted, PAINT, NoiseSource(1), picture, mask)):
+        assert torch.equal(concat[0], under)
+        assert torch.allclose(concat[1:4], shown * (1 - weight * under), atol=1e-6)
+    for concat in concats(img2img(Img2Img(**fields), PAINT, NoiseSource(1), picture)):
+        assert (concat[0] == 1).all()
+        assert torch.allclose(concat[1:4], shown * (1 - weight), atol=1e-6)
+
+
 def test_of_a_region_the_model_sees_the_part_that_it_draws() -> None:
     pixels = np.zeros((96, 128, 3), np.uint8)
     pixels[:, 64:] = 255

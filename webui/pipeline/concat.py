@@ -30,12 +30,13 @@ class Beside:
     """What a pass can show its model. image: the picture it starts from, sides padded to the model's multiple.
 
     mask: of its size, grey, white where the model draws; repaint: the same as (1 h w), at the size of the latent. Both
-    are None where all of it is drawn.
+    are None where all of it is drawn. hidden: how much of what is under the mask the model does not see, 0 to 1.
     """
 
     image: Image
     mask: Image | None = None
     repaint: Tensor | None = None
+    hidden: float = 1.0
 
 
 def with_concat(
@@ -63,14 +64,17 @@ def inpaint_concat(model: ModelFacts, size: tuple[int, int], beside: Beside | No
     Without a mask all is masked and the picture is grey, so that the model draws as if it were an ordinary one.
     """
     c, h, w = model.latent_shape(*size)
-    if beside is None or beside.mask is None or beside.repaint is None:
-        repaint = torch.ones(1, h, w)
-        image = torch.full((3, h * model.multiple, w * model.multiple), GREY)
-    else:
-        repaint = beside.repaint
-        image = torch.where(mask_to_tensor(beside.mask) < HALF, image_to_tensor(beside.image), GREY)
-    latent = yield from mean_latent(image, (c, h, w))
+    repaint = torch.ones(1, h, w) if beside is None or beside.repaint is None else beside.repaint
+    grey = torch.full((3, h * model.multiple, w * model.multiple), GREY)
+    latent = yield from mean_latent(grey if beside is None else masked_image(beside, grey), (c, h, w))
     return torch.cat([repaint.to(latent), latent])
+
+
+def masked_image(beside: Beside, grey: Tensor) -> Tensor:
+    """The picture (3 8h 8w) with what is under the mask as far on the way to grey as it is hidden."""
+    image = image_to_tensor(beside.image)
+    masked = grey if beside.mask is None else torch.where(mask_to_tensor(beside.mask) < HALF, image, grey)
+    return torch.lerp(image, masked, beside.hidden)
 
 
 def edit_concat(model: ModelFacts, size: tuple[int, int], beside: Beside | None) -> Generator[Work, Any, Tensor]:

@@ -23,7 +23,7 @@ def img2img(request: Img2Img, model: ModelFacts, source: NoiseSource, init: Imag
         return Picture(image)
     texts = yield from encoded_texts(request, *image.size)
     padded = pad_to_multiple(image, model.multiple)
-    texts = yield from with_concat(model, texts, image.size, Beside(padded))
+    texts = yield from with_concat(model, texts, image.size, Beside(padded, hidden=request.inpainting_mask_weight))
     shape = model.latent_shape(*image.size)
     latent: Tensor = yield EncodeImage(image_to_tensor(padded), source.posterior(shape))
     redo = Redo(request.denoising_strength, request.steps, place=Place(size=image.size))

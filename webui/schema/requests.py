@@ -112,6 +112,10 @@ class Img2Img(Generation):
         1.5, title="Image CFG scale", help="How strongly an edit model keeps to the picture; 1 = off, a row less.",
         group="guidance", infotext="Image CFG scale", step=0.05, ge=0, le=10,
     )  # fmt: skip
+    inpainting_mask_weight: float = parameter(
+        1.0, title="Conditional mask weight", group="image", infotext="Conditional mask weight",
+        help="Of what is under the mask, an inpainting model sees nothing at 1, all of it at 0.", step=0.01, ge=0, le=1,
+    )  # fmt: skip
     resize_mode: str = parameter(
         "Just resize", title="Resize mode", help="When the picture has another shape than the size asked for.",
         group="image", choices=RESIZE_MODES, infotext="Resize mode",

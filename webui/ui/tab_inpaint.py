@@ -20,7 +20,7 @@ def build() -> Tab:
     with gr.Accordion("Upload a mask instead", open=False, elem_id="inpaint-mask-upload"):
         mask = picture("Mask: white is repainted", "inpaint-mask", height=200)
     with gr.Row():
-        form.place("denoising_strength", "image_cfg_scale", "mask_blur")
+        form.place("denoising_strength", "image_cfg_scale", "inpainting_mask_weight", "mask_blur")
     with gr.Row():
         form.place("masked_content", "inpaint_area", "padding")
     with gr.Row():
