@@ -1,7 +1,8 @@
-"""Models that read a picture or a mask, in the page, with the real engine."""
+"""Models that read a picture or a mask, or end what another began, in the page, with the real engine."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Iterator
 
 import pytest
@@ -23,6 +24,7 @@ def special_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     config = write_tiny_checkpoint(folder / "plain.safetensors")
     write_tiny_checkpoint(folder / "edits.safetensors", config=with_extra(config, "edit"))
     write_tiny_checkpoint(folder / "paints.safetensors", config=with_extra(config, "inpaint"))
+    write_tiny_checkpoint(folder / "refines.safetensors", seed=1)
     server = Server(root, "webui")
     server.start()
     yield server
@@ -68,3 +70,36 @@ def test_an_edit_model_brings_its_scale_and_draws_where_there_is_a_picture(
     expect(window.text).not_to_contain_text("Image CFG scale")
     expect(window.text).to_contain_text("Conditional mask weight: 0.5")
     context.close()
+
+
+def test_a_refiner_is_chosen_draws_the_end_and_stands_in_the_text(browser: Browser, special_server: Server) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=special_server.url)
+    context.set_default_timeout(60_000)
+    window = Window.open(context.new_page())
+    window.choose_model("plain")
+    window.prompt("a ball")
+    window.number("steps", 4)
+    window.number("seed", 5)
+    window.page.click("#txt2img-refine > .label-wrap")
+    window.has(refiner="None")
+    window.generate()
+    (alone,) = window.made(1)
+    expect(window.text).not_to_contain_text("Refiner")
+
+    window.page.click("#txt2img-refiner input")
+    window.page.locator("#txt2img-refiner [role=option]", has_text="refines").click()
+    window.number("refiner_switch_at", 0.5)
+    window.generate()
+    refined = window.made(2)[0]
+    expect(window.text).to_contain_text("Refiner: refines, Refiner switch at: 0.5")
+    assert pixels(special_server, refined) != pixels(special_server, alone)
+
+    window.number("refiner_switch_at", 1)
+    window.generate()
+    late = window.made(3)[0]
+    assert pixels(special_server, late) == pixels(special_server, alone)
+    context.close()
+
+
+def pixels(server: Server, image_id: str) -> bytes:
+    return Image.open(io.BytesIO(server.picture(image_id))).tobytes()
