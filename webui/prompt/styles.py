@@ -28,7 +28,7 @@ class Styles:
     """The styles of a server, in files of A1111's form; of two with one name, that of the first file counts."""
 
     def __init__(self, files: Sequence[Path]) -> None:
-        self._files = files
+        self.files = tuple(files)
 
     @classmethod
     def beside(cls, models_dir: Path) -> Styles:
@@ -42,9 +42,13 @@ class Styles:
             BadRequest: a file cannot be read.
         """
         found: dict[str, Style] = {}
-        for path in self._files:
+        for path in self.files:
             found |= {name: style for name, style in _read(path).items() if name not in found}
         return found
+
+    def having(self, name: str) -> list[Path]:
+        """The files that have a style of this name. Raises BadRequest where one cannot be read."""
+        return [path for path in self.files if name in _read(path)]
 
     def named(self, names: Iterable[str]) -> tuple[Style, ...]:
         """The styles of these names, in their order.
@@ -89,6 +93,11 @@ def read_names(text: str) -> tuple[str, ...]:
     return tuple(name for row in rows for text in row if (name := text.strip()))
 
 
+def decoded(data: bytes) -> str:
+    """The bytes of a file as its text, lines ending in "\n"."""
+    return data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
 def read_styles(text: str) -> dict[str, Style]:
     """The styles of a CSV file with the columns name, prompt and negative_prompt (text, in old files), by name.
 
@@ -116,7 +125,7 @@ def _read(path: Path) -> dict[str, Style]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise BadRequest(f"{path.name} is over {LARGEST_FILE // 10**6} MB.", "Take styles out of it.")
-        return read_styles(path.read_text(encoding="utf-8", errors="replace"))
+        return read_styles(decoded(path.read_bytes()))
     except OSError as error:
         raise BadRequest(f"{path.name} cannot be read: {error.strerror}.", "Look at the file.") from None
 

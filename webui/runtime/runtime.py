@@ -8,6 +8,7 @@ from typing import Self
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.control_catalogue import ControlCatalogue
 from webui.engine.interface import EngineFactory, EngineLike
+from webui.prompt.styles import Styles
 from webui.runtime.database import Database
 from webui.runtime.downloads import Downloads
 from webui.runtime.extensions import Extensions
@@ -23,6 +24,7 @@ from webui.runtime.records import Records
 from webui.runtime.runner import Runner
 from webui.runtime.settings import Settings
 from webui.runtime.steering import Steering
+from webui.runtime.styles import StyleBook
 from webui.schema.resolve import default_model
 
 
@@ -55,6 +57,7 @@ class Runtime:
         self._hashes = Hashes(self.catalogue, records)
         self.extensions = Extensions(settings.extensions_dirs, settings.data_dir, settings.extensions_locked)
         self.downloads = Downloads(self.extensions, settings.models_dir)
+        self.styles = StyleBook(Styles.beside(settings.models_dir), settings.extensions_locked)
         self.steering = Steering(ControlCatalogue(settings.models_dir), self.extensions, self.catalogue)
         self._runner = Runner(self._ledger, engine, self.catalogue, self._hashes, self.inputs, self.outputs)
         self.desk = Desk(self.catalogue, self.inputs, self.steering, settings.default_model)

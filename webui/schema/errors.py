@@ -53,6 +53,13 @@ class NotFound(AtelierError):
     status = 404
 
 
+class AlreadyThere(AtelierError):
+    """Something of this name that nobody asked to replace."""
+
+    code = "already_there"
+    status = 409
+
+
 class ModelError(AtelierError):
     """A model file that cannot be loaded: truncated, of another kind, missing parts."""
 
@@ -119,7 +126,7 @@ class ExtensionError(AtelierError):
 _BY_CODE: dict[str, type[AtelierError]] = {
     kind.code: kind
     for kind in (
-        BadRequest, BadImage, NotFound, ModelError, QueueFull, NumericError, OutOfMemory, EngineDied, DiskError,
-        Forbidden, ManifestError, ExtensionError,
+        BadRequest, BadImage, NotFound, AlreadyThere, ModelError, QueueFull, NumericError, OutOfMemory, EngineDied,
+        DiskError, Forbidden, ManifestError, ExtensionError,
     )
 }  # fmt: skip

@@ -16,7 +16,10 @@ from webui.schema.names import EMPHASES, SAMPLER_NAMES, SCHEDULE_NAMES, Emphasis
 MAX_SEED = 2**32 - 1
 MAX_SIDE = 8192
 MAX_STYLES = 50
-StyleName = Annotated[str, Field(max_length=500)]
+MAX_STYLE_NAME = 500
+MAX_PROMPT = 20_000
+"""Letters of a prompt, and of the name of a style."""
+StyleName = Annotated[str, Field(max_length=MAX_STYLE_NAME)]
 MAX_PIXELS = 16_777_216
 MAX_STEERING = 15_000_000
 """Characters of JSON that control units and extensions may hold: some seventy of the longest poses."""
@@ -33,9 +36,9 @@ class Generation(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     kind: str
 
-    prompt: str = parameter("", title="Prompt", help="What the picture shows.", group="prompt", max_length=20_000)
+    prompt: str = parameter("", title="Prompt", help="What the picture shows.", group="prompt", max_length=MAX_PROMPT)
     negative_prompt: str = parameter(
-        "", title="Negative prompt", help="What the picture shall not show.", group="prompt", max_length=20_000
+        "", title="Negative prompt", help="What the picture shall not show.", group="prompt", max_length=MAX_PROMPT
     )
     styles: tuple[StyleName, ...] = parameter(
         (), title="Styles", help="Rows of styles.csv, laid over the prompts one after another.", group="prompt",

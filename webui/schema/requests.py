@@ -8,7 +8,7 @@ from pydantic import ValidationError, field_validator, model_validator
 
 from webui.schema.errors import BadRequest
 from webui.schema.fields import parameter
-from webui.schema.generation import MAX_PIXELS, Generation
+from webui.schema.generation import MAX_PIXELS, MAX_PROMPT, Generation
 from webui.schema.images import ImageRef as ImageRef
 from webui.schema.names import SAMPLER_NAMES, SCHEDULE_NAMES, canonical_sampler, canonical_schedule
 from webui.schema.validation import describe_validation
@@ -61,11 +61,11 @@ class Txt2Img(Generation):
     )  # fmt: skip
     hr_prompt: str = parameter(
         "", title="Hires prompt", help="In the place of the prompt in the second pass; empty: the same.",
-        group="hires", infotext="Hires prompt", max_length=20_000,
+        group="hires", infotext="Hires prompt", max_length=MAX_PROMPT,
     )  # fmt: skip
     hr_negative_prompt: str = parameter(
         "", title="Hires negative prompt", help="Of the second pass; empty: the same.", group="hires",
-        infotext="Hires negative prompt", max_length=20_000,
+        infotext="Hires negative prompt", max_length=MAX_PROMPT,
     )  # fmt: skip
     denoising_strength: float = parameter(
         0.7, title="Denoising strength", help="Hires pass: 0 keeps the enlarged picture, 1 draws it anew.",
@@ -111,6 +111,10 @@ class Img2Img(Generation):
     image_cfg_scale: float = parameter(
         1.5, title="Image CFG scale", help="How strongly an edit model keeps to the picture; 1 = off, a row less.",
         group="guidance", infotext="Image CFG scale", step=0.05, ge=0, le=10,
+    )  # fmt: skip
+    noise_level: int = parameter(
+        20, title="Noise level", help="x4 upscaler: noise on the small picture; more changes it more.", group="image",
+        infotext="Noise level", step=1, ge=0, le=350,
     )  # fmt: skip
     inpainting_mask_weight: float = parameter(
         1.0, title="Conditional mask weight", group="image", infotext="Conditional mask weight",
