@@ -17,7 +17,7 @@ ODD = (
     b'\xef\xbb\xbfname,prompt,negative_prompt,note\r\n# Group,,\r\n\r\n"Ink"  ,"a ""b""",,mine\r\n'
     b"Caf\xe9,old letters,\r\nTwo,'x',\"line\r\nbreak\",n\r\nInk,last,neg,kept\r\n"
 )
-"""A file that no program writes alike: quotes that are not needed, blank lines, another code, a column of somebody's."""
+"""A file as no program writes it: quotes without need, blank lines, another code, a column of somebody."""
 
 
 def test_only_the_row_of_the_style_is_written_anew() -> None:

@@ -95,7 +95,7 @@ def test_a_server_that_others_reach_locks_its_styles(tmp_path: Path) -> None:
 
 def test_a_file_that_cannot_be_written_is_told(book: StyleBook, tmp_path: Path) -> None:
     (tmp_path / "styles.csv").mkdir()
-    with pytest.raises(DiskError, match="styles.csv cannot be written"):
+    with pytest.raises(DiskError, match=r"styles\.csv cannot be written"):
         book.save(Style("Ink"))
 
 
