@@ -8,22 +8,22 @@ AutoencoderTiny, which counts the decoder's layers without the first, as that ha
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from webui.checkpoints.files import is_model_file, walk
+from webui.checkpoints.disk import SOON, Folder
+from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
+from webui.checkpoints.files import Stamp, model_files
 from webui.checkpoints.header import PICKLES, Header, read_header
-from webui.checkpoints.kinds import some
-from webui.checkpoints.listing import Listing, refuse_pickle
+from webui.checkpoints.kinds import TINY, wrong_kind
+from webui.checkpoints.listing import refuse_pickle
 from webui.checkpoints.names import Renamed
+from webui.checkpoints.places import Place, Places
 from webui.nn.config import SD15, SDXL, VAEConfig
 from webui.schema.errors import AtelierError, ModelError
 
-FOLDERS = ("VAE-approx", "VAE-taesd", "vae_approx")
-"""A1111's, Forge's and ComfyUI's."""
 Half = Literal["encoder", "decoder"]
 FIRST: dict[Half, str] = {"encoder": "0.weight", "decoder": "1.weight"}
 """The weight of each half's first convolution, under our names."""
@@ -35,6 +35,7 @@ ROUGH = ("model", "vaeapprox-sdxl", "vaeapprox-sd3")
 _STEMS = ("diffusion_pytorch_model", "model")
 """Files that diffusers names after nothing: they go by their folder's name."""
 _DOWNLOAD = "Get taesd_decoder.safetensors, or taesdxl_decoder.safetensors for SDXL."
+_WANTED = ("tiny autoencoder", TINY, _DOWNLOAD)
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class TinyFile:
 
     name: str
     path: Path
+    bytes: int = 0
     halves: tuple[Half, ...] = ()
     sdxl: bool = False
     error: str = ""
@@ -61,22 +63,51 @@ class TinyFile:
         return not self.error and "decoder" in self.halves and vae.latent_space == meant.latent_space
 
 
-class TinyCatalogue:
-    """Tiny autoencoders under `models_dir`. Safe to use from several threads."""
+class Form:
+    """How tiny autoencoders are listed. Nothing of them is kept: there are few."""
 
-    def __init__(self, models_dir: str | Path) -> None:
-        self._listing = Listing(partial(_files, Path(models_dir)), describe_tiny)
+    kind = "vae_approx"
+    index = ""
+
+    def spots(self, place: Place, folder: Folder) -> Iterator[Spot]:
+        return spots_of(place, folder, model_files(folder), lambda stem: stem in _STEMS)
+
+    def describe(self, path: Path, name: str, size: int) -> TinyFile:
+        return describe_tiny(path, name, size)
+
+    def names(self, item: TinyFile) -> Sequence[Iterable[str]]:
+        return (item.name,), (item.path.name, item.name.rsplit("/", 1)[-1])
+
+    def usable(self, item: TinyFile) -> bool:
+        return not item.error
+
+    def dump(self, item: TinyFile, stamp: Stamp) -> str | None:
+        return None
+
+    def load(self, text: str, path: Path, name: str, size: int) -> TinyFile:
+        raise ValueError("nothing is kept of tiny autoencoders")
+
+
+class TinyCatalogue:
+    """Tiny autoencoders of all places. Safe to use from several threads."""
+
+    def __init__(self, where: Places | Path | str, memory: Memory | None = None) -> None:
+        self._listing = Listing(Places.of(where).of_kind("vae_approx"), Form(), memory or Memory())
 
     def list(self) -> list[TinyFile]:
         """All files by name, also those that cannot be used."""
-        return sorted(self._listing.list(), key=lambda file: file.name.lower())
+        return [entry.item for entry in self.entries()]
+
+    def entries(self, age: float = SOON) -> Sequence[Entry[TinyFile]]:
+        """The same, with where they lie. age: seconds that a look at the disk may be old."""
+        return sorted(self._listing.snapshot(age).entries, key=lambda entry: entry.name.lower())
 
     def decoder(self, vae: VAEConfig) -> TinyFile | None:
         """The file that draws previews for checkpoints with this VAE; None where there is none."""
         return next((file for file in self.list() if file.decodes(vae)), None)
 
 
-def describe_tiny(path: Path, name: str, _size: int = 0) -> TinyFile:
+def describe_tiny(path: Path, name: str, size: int = 0) -> TinyFile:
     """What the header of a file says, or in `error` why it cannot be used."""
     try:
         if name in ROUGH and path.suffix.lower() in PICKLES:
@@ -85,12 +116,12 @@ def describe_tiny(path: Path, name: str, _size: int = 0) -> TinyFile:
         header = read_header(path)
         halves = tuple(half for half in FIRST if tiny_names(header.tensors, half))
         if not halves:
-            raise _rough(path) if header.shape("conv8.weight") else _none(header)
+            raise _rough(path) if header.shape("conv8.weight") else wrong_kind(header, *_WANTED)
         for half in halves:
             tiny_sizes(header, half)
-        return TinyFile(name, path, halves, "xl" in name.lower())
+        return TinyFile(name, path, size, halves, "xl" in name.lower())
     except AtelierError as error:
-        return TinyFile(name, path, error=str(error))
+        return TinyFile(name, path, size, error=str(error))
 
 
 def tiny_names(names: Iterable[str], half: Half) -> Renamed:
@@ -125,17 +156,3 @@ def tiny_sizes(header: Header, half: Half) -> tuple[int, int]:
 
 def _rough(path: Path) -> ModelError:
     return ModelError(f"{path.name} is A1111's own small network for previews, which is not read here.", _DOWNLOAD)
-
-
-def _none(header: Header) -> ModelError:
-    return ModelError(f"This is no tiny autoencoder; it holds {some(sorted(header.tensors))}.", _DOWNLOAD)
-
-
-def _files(models_dir: Path) -> Iterator[tuple[Path, str]]:
-    for folder in FOLDERS:
-        root = models_dir / folder
-        for path in walk(root, True):
-            if is_model_file(path):
-                name = path.relative_to(root).with_suffix("")
-                deep = name.name in _STEMS and name.parent.name
-                yield path, (name.parent if deep else name).as_posix()

@@ -18,7 +18,7 @@ Layout = Mapping[Kind, tuple[str, ...]]
 OWN: Final[Layout] = {
     "checkpoint": ("Stable-diffusion",),
     "vae": ("VAE",),
-    "vae_approx": ("VAE-approx",),
+    "vae_approx": ("VAE-approx", "VAE-taesd", "vae_approx"),
     "lora": ("Lora", "LyCORIS"),
     "embedding": ("embeddings",),
     "hypernetwork": ("hypernetworks",),
@@ -27,7 +27,7 @@ OWN: Final[Layout] = {
     "text_encoder": ("text_encoder",),
     "preprocessor": ("ControlNetPreprocessor",),
 }
-"""Of this program, and of A1111 and Forge."""
+"""Of this program, and of A1111 and Forge; tiny autoencoders are looked for where ComfyUI has them, too."""
 
 COMFY: Final[Layout] = {
     "checkpoint": ("checkpoints", "diffusion_models", "unet"),

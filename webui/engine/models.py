@@ -34,7 +34,7 @@ class Models:
         self.catalogue = catalogue
         self.placement = placement
         self.hashes = Hashes()
-        self.tiny = TinyDecoders(TinyCatalogue(catalogue.models_dir), placement)
+        self.tiny = TinyDecoders(TinyCatalogue(catalogue.places, catalogue.memory), placement)
         self._networks = Catalogues.of(catalogue.models_dir)
         self._name: str | None = None
         self._stamp: Stamp | None = None
@@ -96,7 +96,7 @@ class Models:
 
     def _load(self, path: Path) -> LoadedModel:
         try:
-            return load_checkpoint(path, self.placement.dtype, self.placement.device)
+            return load_checkpoint(path, self.placement.dtype, self.placement.device, self.placement.unet_storage)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from webui.checkpoints.tiny import FOLDERS
+from webui.checkpoints.kinds import TINY
 from webui.diffusion.preview import latent_to_rgb
 from webui.engine.telling import Telling
 from webui.pipeline.tensors import tensor_to_image
@@ -101,7 +101,7 @@ class Previewer:
             if draw is not None:
                 return self._telling.timed("preview", partial(draw, latents))
             if self._method == "tiny":
-                raise AtelierError(f"There is no tiny autoencoder for this checkpoint in models/{FOLDERS[0]}.", CURE)
+                raise AtelierError(f"There is no tiny autoencoder for this checkpoint in {TINY}.", CURE)
             return []
         except Exception as error:
             self._failed = True

@@ -32,7 +32,7 @@ def inventory(models_dir: Path) -> Iterator[Item]:
     for vae in catalogue.vaes.list():
         yield Item(vae.name, _size(vae.path), vae.error or "VAE")
     for tiny in TinyCatalogue(models_dir).list():
-        yield Item(tiny.name, _size(tiny.path), tiny.said)
+        yield Item(tiny.name, tiny.bytes, tiny.said)
     for network in NetworkCatalogue(models_dir).list():
         said = _told(network.info.kind, network.info.family) if network.info else network.error
         yield Item(network.name, network.bytes, said)
