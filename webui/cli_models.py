@@ -16,9 +16,10 @@ def models(arguments: Sequence[str]) -> int:
     actions = parser.add_subparsers(dest="action", required=True, metavar="list | convert")
     add_common_options(actions.add_parser("list", help="what is there, of every kind, and what is wrong with it"))
     convert = actions.add_parser("convert", help="write a .ckpt, .pt or .bin as .safetensors beside it")
-    convert.add_argument("file", type=Path)
+    convert.add_argument("file", type=Path, help="a path, or what a message calls it: models/Lora/ink.pt")
+    add_common_options(convert)
     parsed = parser.parse_args(arguments)
-    return _convert(parsed.file) if parsed.action == "convert" else _list(parsed.models_dir)
+    return _convert(parsed.file, parsed.models_dir) if parsed.action == "convert" else _list(parsed.models_dir)
 
 
 def _list(models_dir: Path) -> int:
@@ -29,8 +30,9 @@ def _list(models_dir: Path) -> int:
     return 0
 
 
-def _convert(file: Path) -> int:
+def _convert(file: Path, models_dir: Path) -> int:
     from webui.checkpoints.convert import convert_checkpoint
+    from webui.checkpoints.places import Places
 
-    sys.stdout.write(f"{convert_checkpoint(file)}\n")
+    sys.stdout.write(f"{convert_checkpoint(Places.of(models_dir).file(file))}\n")
     return 0

@@ -68,12 +68,12 @@ def test_a_damaged_index_is_a_model_error(tmp_path, text):
 
 
 def test_pickles_in_a_folder_are_named_with_the_command_that_converts_them(tmp_path):
-    part = part_with(tmp_path / "unet")
+    part = part_with(tmp_path / "Stable-diffusion" / "old" / "unet")
     (part / "diffusion_pytorch_model.bin").write_bytes(b"\x80\x02")
     with pytest.raises(ModelError) as caught:
         weight_files(part)
     assert "pickles" in caught.value.message
-    assert str(part / "diffusion_pytorch_model.bin") in caught.value.cure
+    assert "models/Stable-diffusion/old/unet/diffusion_pytorch_model.bin" in caught.value.cure
 
 
 def test_a_part_without_weights_is_a_model_error_and_one_that_is_not_there_is_empty(tmp_path):

@@ -72,7 +72,7 @@ def test_a_pickle_is_recognised_and_not_opened(tmp_path, protocol):
     path = tmp_path / "m.safetensors"
     path.write_bytes(pickle.dumps({"a": 1}, protocol))
     assert "is a pickle" in error_of(path)
-    assert f"models convert {tmp_path / 'm.ckpt'}" in error_of(path)
+    assert error_of(path).endswith("models convert m.ckpt")
 
 
 def test_a_torch_file_under_another_name_is_a_pickle(tmp_path):

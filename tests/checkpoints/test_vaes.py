@@ -38,7 +38,7 @@ def folder(tmp_path: Path) -> Path:
 def test_files_are_listed_with_what_is_wrong_with_them(folder: Path) -> None:
     files = {file.name: file.error for file in VAECatalogue(folder).list()}
     assert list(files) == ["lora", "old.vae", "sub/bare", "whole"]
-    assert "this is no VAE; it holds lora_up.weight" in files["lora"]
+    assert "This is no VAE: it looks like a LoRA. Put it into models/Lora." in files["lora"]
     assert "models convert" in files["old.vae"]
     assert files["whole"] == files["sub/bare"] == ""
 

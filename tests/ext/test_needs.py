@@ -138,17 +138,17 @@ def test_fields_without_a_condition_need_their_models_always() -> None:
 
 
 def test_what_is_missing_and_where_it_belongs_is_said_in_good_english(both: Offered, tmp_path: Path) -> None:
-    place = tmp_path / "ControlNetPreprocessor"
     with pytest.raises(NotFound) as raised:
         require_models("far_one", {}, both, tmp_path)
     assert str(raised.value) == (
-        f"Distance needs one.bin, which is not in {place}. "
+        "Distance needs one.bin, which is not in models/ControlNetPreprocessor. "
         "Fetch it under Extensions, or put it there yourself (from somebody/one)."
     )
     with pytest.raises(NotFound) as raised:
         require_models("slope", {}, both, tmp_path)
     assert str(raised.value) == (
-        f"Distance needs config.json, sub/net.bin and words.txt, which are not in {place / 'folder'}. "
+        "Distance needs config.json, sub/net.bin and words.txt, which are not in "
+        "models/ControlNetPreprocessor/folder. "
         "Fetch them under Extensions, or put them there yourself."
     )
 

@@ -20,6 +20,7 @@ from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
 from webui.checkpoints.places import Place, Places
 from webui.checkpoints.source import checkpoint_files, open_checkpoint
 from webui.checkpoints.support import check_supported
+from webui.checkpoints.trees import shown_home
 from webui.checkpoints.vaes import VAECatalogue
 from webui.checkpoints.variants import find_variant
 from webui.nn.config import ModelConfig
@@ -139,7 +140,7 @@ class Catalogue:
     def _not_found(self, name: str, plain: str) -> NotFound:
         like = near(plain, [info.name for info in self.list() if not info.error], first=3)
         return NotFound(
-            f"There is no model {name!r} in {self.places.home('checkpoint')}.",
+            f"There is no model {name!r} in {shown_home('checkpoint')}.",
             f"Put its .safetensors file there, or use one of: {like}." if like else "Put its file there.",
         )
 

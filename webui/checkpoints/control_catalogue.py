@@ -18,6 +18,7 @@ from webui.checkpoints.header import read_header
 from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
 from webui.checkpoints.notes import read_sidecar
 from webui.checkpoints.places import Place, Places
+from webui.checkpoints.trees import shown_home
 from webui.schema.errors import AtelierError, NotFound
 
 DIFFUSERS_STEM = "diffusion_pytorch_model"
@@ -109,7 +110,7 @@ class ControlCatalogue:
             return found.item
         like = near(plain, [model.name for model in self.list() if not model.error], first=3)
         raise NotFound(
-            f"There is no control model {name!r} in {self.places.home('controlnet')}.",
+            f"There is no control model {name!r} in {shown_home('controlnet')}.",
             f"Put its .safetensors file there, or use one of: {like}." if like else "Put its file there.",
         )
 

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.header import PICKLES
+from webui.checkpoints.trees import shown_path
 from webui.schema.errors import ModelError
 
 INDEX = "model_index.json"
@@ -82,7 +84,7 @@ def _no_weights(part: Path) -> ModelError:
     if pickles:
         return ModelError(
             f"{part.name} holds pickles alone, which could run foreign code; they were not opened.",
-            f"Convert {pickles[0].name}: python3 launch.py models convert {pickles[0]}",
+            f"Convert {pickles[0].name}: python3 launch.py models convert {shlex.quote(shown_path(pickles[0]))}",
         )
     return ModelError(f"{part.name} holds no weights.", "Download the rest of the model.")
 

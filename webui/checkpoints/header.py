@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from webui.checkpoints.trees import shown_path
 from webui.schema.errors import ModelError
 
 PICKLES = (".ckpt", ".pt", ".bin", ".pth")
@@ -124,7 +125,7 @@ def _check_kind(path: Path, start: bytes, size: int) -> None:
         raise ModelError(
             f"{path.name} is a pickle, which could run foreign code; it was not opened.",
             f"Name it {path.stem}.ckpt and convert it: python3 launch.py models convert "
-            + shlex.quote(str(path.with_suffix(".ckpt"))),
+            + shlex.quote(shown_path(path.with_suffix(".ckpt"))),
         )
     if start.startswith(b"version https://git-lfs"):
         raise ModelError(f"{path.name} is a Git LFS pointer, not the model.", "Fetch the file itself: git lfs pull.")

@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 
 from webui.checkpoints.files import Stamp, stamp_of
 from webui.checkpoints.header import PICKLES
+from webui.checkpoints.trees import shown_path
 from webui.schema.errors import ModelError
 
 HASH_IN_NAME = re.compile(r"\s*\[([0-9a-fA-F]{6,64})\]\s*$")
@@ -79,5 +80,5 @@ def refuse_pickle(path: Path) -> None:
     if path.suffix.lower() in PICKLES:
         raise ModelError(
             f"{path.name} is a pickle, which could run foreign code; it was not opened.",
-            f"Convert it: python3 launch.py models convert {shlex.quote(str(path))}",
+            f"Convert it: python3 launch.py models convert {shlex.quote(shown_path(path))}",
         )

@@ -108,6 +108,13 @@ class Places:
         """Where new files of a kind are put. It need not be there yet."""
         return self.models_dir / OWN[kind][0]
 
+    def file(self, named: Path) -> Path:
+        """The file that a path means: as it stands, or as `shown_path` shows one; the path itself where none is."""
+        below = Path(*named.parts[1:]) if named.parts[:1] == (_MODELS,) else named
+        folders = dict.fromkeys(place.folder for kind in KINDS for place in self.of_kind(kind))
+        candidates = (named, *(root / below for folder in folders for root in (folder.parent, folder)))
+        return next((path for path in candidates if path.is_file()), named)
+
     @property
     def prompts(self) -> PromptFiles:
         """The styles and wildcards of all places."""

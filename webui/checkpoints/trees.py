@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final, Literal, get_args
 
 Kind = Literal[
@@ -48,3 +49,20 @@ BESIDE_MODELS: Final[Layout] = {
     "lora": ("extensions/sd-webui-additional-networks/models/lora",),
 }
 """Of A1111 and Forge, in the root of an installation."""
+
+_MODELS = "models"
+_FOLDERS = frozenset(folder for layout in (OWN, COMFY, BESIDE_MODELS) for some in layout.values() for folder in some)
+
+
+def shown_home(kind: Kind) -> str:
+    """The folder that new files of a kind are put into, as users know it: where the server has it is nobody's
+    business."""
+    return f"{_MODELS}/{OWN[kind][0]}"
+
+
+def shown_path(path: Path) -> str:
+    """A file or folder as users know it, from the folder of its kind on: "models/Lora/ink.pt"."""
+    parts = path.parts
+    starts = [index for index, part in enumerate(parts) if part in _FOLDERS]
+    in_models = [index for index in starts if parts[index - 1] == _MODELS]  # the others may be a person's own folders
+    return Path(_MODELS, *parts[(in_models[-1:] or starts)[0] :]).as_posix() if starts else path.name

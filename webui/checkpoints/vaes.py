@@ -11,10 +11,11 @@ from webui.checkpoints.disk import SOON, Folder
 from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
 from webui.checkpoints.files import Stamp, weight_names
 from webui.checkpoints.header import read_header
-from webui.checkpoints.kinds import some
+from webui.checkpoints.kinds import VAES, wrong_kind
 from webui.checkpoints.listing import near, refuse_pickle
 from webui.checkpoints.names import vae_names
 from webui.checkpoints.places import Place, Places
+from webui.checkpoints.trees import shown_home
 from webui.schema.errors import AtelierError, ModelError, NotFound
 from webui.schema.generation import AUTOMATIC_VAE, OWN_VAE
 
@@ -82,7 +83,7 @@ class VAECatalogue:
         entry = self._listing.find(name)
         if entry is None:
             like = near(name, [file.name for file in self.list() if not file.error], first=3)
-            cure = f"Put its .safetensors file into {self._places.home('vae')}"
+            cure = f"Put its .safetensors file into {shown_home('vae')}"
             raise NotFound(f"There is no VAE {name!r}.", f"{cure}, or use one of: {like}." if like else f"{cure}.")
         found = entry.item
         if found.error:
@@ -115,7 +116,7 @@ def describe_vae(path: Path, name: str, size: int = 0) -> VAEFile:
         refuse_pickle(path)
         header = read_header(path)
         if not vae_names(header.tensors):
-            raise ModelError(f"this is no VAE; it holds {some(sorted(header.tensors))}.")
+            raise wrong_kind(header, "VAE", VAES, "Put a VAE of Stable Diffusion 1.x, 2.x or SDXL here.")
         return VAEFile(name, path, bytes=size)
     except AtelierError as error:
         return VAEFile(name, path, str(error), size)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from webui.checkpoints.trees import shown_path
 from webui.ext.manifest import Manifest
 from webui.ext.specs import ModelFile, PreprocessorSpec
 from webui.ext.weights import FOLDER, files_of
@@ -70,7 +71,7 @@ def place_of(manifest: Manifest, model: ModelFile, models_dir: Path) -> Path:
     source = model.repository or model.url
     it = "it" if one else "them"
     raise NotFound(
-        f"{manifest.name} needs {names}, which {'is' if one else 'are'} not in {folder}.",
+        f"{manifest.name} needs {names}, which {'is' if one else 'are'} not in {shown_path(folder)}.",
         f"Fetch {it} under Extensions, or put {it} there yourself{f' (from {source})' if source else ''}.",
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from webui.checkpoints.trees import shown_path
 from webui.ext.specs import ModelFile
 from webui.fetch.errors import FetchError
 from webui.fetch.file_lock import locked
@@ -36,7 +37,7 @@ class Declared:
     @property
     def by_hand(self) -> str:
         """What the user can do instead of fetching it."""
-        return f"You can also put {self.path.name} into {self.path.parent} yourself."
+        return f"You can also put {self.path.name} into {shown_path(self.path.parent)} yourself."
 
     @property
     def wanted(self) -> Wanted:

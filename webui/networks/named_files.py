@@ -15,7 +15,7 @@ from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
 from webui.checkpoints.files import Stamp, model_files
 from webui.checkpoints.listing import near, refuse_pickle
 from webui.checkpoints.places import Place, Places
-from webui.checkpoints.trees import Kind
+from webui.checkpoints.trees import Kind, shown_home
 from webui.schema.errors import AtelierError, ModelError, NotFound
 
 I = TypeVar("I")  # noqa: E741 (what a header says)
@@ -122,6 +122,6 @@ class NamedFiles(Generic[F]):
 
     def _not_found(self, name: str) -> NotFound:
         like = near(name, [file.name.rsplit("/", 1)[-1] for file in self.list() if file.info is not None])
-        put = f"Put its .safetensors file into {self._places.home(self._form.kind)}"
+        put = f"Put its .safetensors file into {shown_home(self._form.kind)}"
         rest = f"use one of: {like}" if like else self._instead
         return NotFound(f'There is no {self._thing} "{name}".', f"{put}, or {rest}." if rest else f"{put}.")
