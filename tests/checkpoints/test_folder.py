@@ -10,7 +10,7 @@ from webui.schema.errors import ModelError
 
 
 def part_with(folder, *names):
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     for name in names:
         shapes_file(folder / name, "x")
     return folder
