@@ -29,9 +29,6 @@ from webui.nn.config import SD21
 from webui.schema.errors import ModelError
 
 MODELS = pytest.mark.parametrize("name", PUBLISHED)
-REFUSED = sorted(
-    set(PUBLISHED) - {"sd15", "sd21", "sdxl", "sdxl-refiner", "sd15-inpaint", "sd2-inpaint", "sdxl-inpaint", "ip2p"}
-)
 COUNTS = {"sd15": 1145, "sdxl": 2515}
 """Tensors in v1-5-pruned-emaonly.safetensors and in sd_xl_base_1.0.safetensors."""
 
@@ -164,14 +161,17 @@ def test_a_folder_says_that_its_schedule_ends_in_noise(tmp_path):
     assert (config.prediction, config.schedule.zero_terminal_snr) == ("v", True)
 
 
-@pytest.mark.parametrize("name", REFUSED)
-def test_models_that_no_pass_can_use_yet_are_refused_by_name(name, tmp_path):
-    folder = sparse_folder(tmp_path / name, name)
-    with pytest.raises(ModelError) as caught:
-        check_checkpoint(folder)
-    word = {"depth": "depth", "x4": "upscaler"}
-    assert next(text for key, text in word.items() if key in name) in caught.value.message
-    assert caught.value.cure
+@MODELS
+def test_every_published_model_can_draw(name, tmp_path):
+    assert check_checkpoint(sparse_folder(tmp_path / name, name)).config.extra == PUBLISHED[name].config.extra
+
+
+@pytest.mark.parametrize("name", ["sd15", "x4"])
+def test_a_unet_of_channels_that_no_pass_fills_is_refused(name, tmp_path):
+    shapes = ldm_shapes(name)
+    first = "model.diffusion_model.input_blocks.0.0.weight"
+    with pytest.raises(ModelError, match="takes 6 channels"):
+        check_checkpoint(sparse_file(tmp_path / "m.safetensors", {**shapes, first: (shapes[first][0], 6, 3, 3)}))
 
 
 def test_the_catalogue_lists_a_folder_once_with_its_kind(tmp_path):

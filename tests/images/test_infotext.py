@@ -83,6 +83,17 @@ def test_inpainting_is_written_with_its_fields():
     ) in text
 
 
+def test_the_noise_level_is_written_for_upscalers_in_the_place_of_the_strength():
+    request = Img2Img(init_image=ImageRef(sha256="a" * 64), width=64, height=64, seed=1)
+    larger = MODEL.model_copy(update={"extra": "upscale"})
+    text = infotext_for(request, larger, 1, 1)
+    assert ", Noise level: 20, " in text
+    assert "Denoising" not in text
+    assert "Noise level" not in infotext_for(request, MODEL, 1, 1)
+    stronger = infotext_for(request.model_copy(update={"noise_level": 90}), larger, 1, 1)
+    assert read_form(stronger).values["noise_level"] == 90
+
+
 def test_the_image_cfg_scale_is_written_for_models_that_edit_and_for_no_other():
     request = Img2Img(init_image=REF, width=64, height=64)
     edits = MODEL.model_copy(update={"extra": "edit"})

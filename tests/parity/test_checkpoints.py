@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 
 from tests.nn.weights import relative_error
@@ -20,7 +21,7 @@ from tests.parity.families import (
     their_answers,
 )  # fmt: skip
 from tests.published import PUBLISHED, Published
-from webui import Pipeline, Txt2Img
+from webui import Img2Img, Pipeline, Txt2Img
 from webui.checkpoints.load import LoadedModel, load_checkpoint
 from webui.schema.errors import ModelError
 
@@ -115,12 +116,13 @@ def test_a_folder_and_an_ldm_file_of_the_same_weights_draw_the_same_picture(tmp_
 
 
 def test_a_model_that_no_pass_can_use_is_refused_before_anything_is_drawn(tmp_path: Path) -> None:
-    known = shrunk("x4")
-    save_folder(build(known), known, tmp_path / "Stable-diffusion" / "larger")
-    pipe = Pipeline.load("larger", models_dir=tmp_path)
-    assert "upscaler" in pipe.model.error
-    with pytest.raises(ModelError, match="x4 upscaler"):
-        pipe.generate(Txt2Img(prompt="a red ball", steps=2, width=64, height=64))
+    known = shrunk("sd2-depth")
+    folder = save_folder(build(known), known, tmp_path / "Stable-diffusion" / "deep")
+    (folder / "depth_estimator").rename(folder / "away")
+    pipe = Pipeline.load("deep", models_dir=tmp_path)
+    assert "depth estimator" in pipe.model.error
+    with pytest.raises(ModelError, match="without its depth estimator"):
+        pipe.generate(Img2Img(prompt="a red ball", steps=2, init_image=pipe.add_image(Image.new("RGB", (64, 64)))))
 
 
 @torch.no_grad()

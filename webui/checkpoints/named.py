@@ -8,8 +8,9 @@ from webui.checkpoints.vaes import VAECatalogue
 from webui.nn.config import ModelConfig
 from webui.schema.errors import BadRequest, ModelError
 from webui.schema.generation import AUTOMATIC_VAE, OWN_VAE
-from webui.schema.requests import LATENT_UPSCALERS, Request, Txt2Img
+from webui.schema.requests import LATENT_UPSCALERS, Inpaint, Request, Txt2Img
 from webui.schema.resolve import (
+    PICTURE_MODELS,
     hires_model,
     last_model,
     picture_needed,
@@ -52,8 +53,9 @@ def with_files(request: Request, checkpoints: Checkpoints) -> Request:
         request = request.model_copy(update={"vae": checkpoints.vaes.find(request.vae).name})
     if isinstance(request, Txt2Img) and request.enable_hr and request.hr_model:
         request = _with_second(request, checkpoints)
-    if isinstance(request, Txt2Img):
-        _check_pictures(request, checkpoints)
+    _check_pictures(request, checkpoints)
+    if checkpoints.find(request.model).extra == "upscale":  # it begins with noise alone
+        request = request.model_copy(update={"denoising_strength": 1.0})
     return _with_refiner(request, checkpoints) if request.refiner else request
 
 
@@ -73,11 +75,13 @@ def _with_refiner(request: Request, checkpoints: Checkpoints) -> Request:
     return named
 
 
-def _check_pictures(request: Txt2Img, checkpoints: Checkpoints) -> None:
-    """Raises BadRequest where a checkpoint of txt2img edits pictures."""
+def _check_pictures(request: Request, checkpoints: Checkpoints) -> None:
+    """Raises BadRequest where a checkpoint needs a picture, or a whole one, and gets none."""
+    refused = PICTURE_MODELS if isinstance(request, Txt2Img) else ("upscale",) if isinstance(request, Inpaint) else ()
     for name in filter(None, (request.model, hires_model(request))):
-        if checkpoints.find(name).extra == "edit":
-            raise picture_needed(name)
+        extra = checkpoints.find(name).extra
+        if extra in refused:
+            raise picture_needed(name, extra)
 
 
 def _with_second(request: Txt2Img, checkpoints: Checkpoints) -> Txt2Img:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from webui.nn.config import EXTRA_CHANNELS, Extra, ModelConfig
+from webui.nn.config import EXTRA_CHANNELS, ModelConfig
 from webui.schema.errors import ModelError
 
 _ORDINARY = "Use an ordinary checkpoint."
-UNSUPPORTED_EXTRAS: Mapping[Extra, tuple[str, str]] = {
-    "depth": ("a depth model", "Use an ordinary checkpoint; a depth ControlNet steers every one of its family."),
-    "upscale": ("the x4 upscaler", _ORDINARY),
-}
-"""What a U-Net reads beside the latent -> what such a model is called, and what to use in its place."""
+_ESTIMATOR = (
+    "Get the complete checkpoint, or name an estimator (Intel/dpt-hybrid-midas) in a JSON file of the same name beside "
+    'it: {"atelier.parts": {"depth": "../ControlNetPreprocessor/dpt_hybrid_midas/model.safetensors"}}.'
+)
 
 
 def check_supported(config: ModelConfig) -> None:
@@ -22,11 +19,10 @@ def check_supported(config: ModelConfig) -> None:
         ModelError: they cannot use this one.
     """
     unet = config.unet
-    if config.extra in UNSUPPORTED_EXTRAS:
-        kind, cure = UNSUPPORTED_EXTRAS[config.extra]
-        raise ModelError(f"This is {kind}: its U-Net takes {unet.in_channels} channels, not {unet.out_channels}.", cure)
     if unet.in_channels != unet.out_channels + EXTRA_CHANNELS[config.extra]:
         raise ModelError(f"This is a special model: its U-Net takes {unet.in_channels} channels.", _ORDINARY)
-    pooled = any(text.pooled for text in config.texts)
-    if unet.takes_y and not pooled:
+    if config.extra == "depth" and config.depth is None:
+        raise ModelError("This is a depth model without its depth estimator.", _ESTIMATOR)
+    pooled, levels = any(text.pooled for text in config.texts), config.extra == "upscale"
+    if (unet.adm_channels is not None and not pooled) or levels != (unet.num_classes is not None):
         raise ModelError("This is a special model: its U-Net wants more than text, as unCLIP's does.", _ORDINARY)

@@ -17,7 +17,7 @@ from webui.schema.control import HR_OPTIONS, NO_PREPROCESSOR, ControlUnit
 from webui.schema.errors import AtelierError, BadRequest, ModelError, NotFound
 from webui.schema.requests import Img2Img, Inpaint, Request, Txt2Img
 
-FAMILY_NAMES = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL"}
+FAMILY_NAMES = {"sd1": "SD 1.x", "sd2": "SD 2.x", "sdxl": "SDXL", "sd2_x4": "the x4 upscaler"}
 
 
 @dataclass(frozen=True)

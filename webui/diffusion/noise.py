@@ -68,7 +68,14 @@ class NoiseSource:
 
     def posterior(self, shape: Sequence[int]) -> Tensor:
         """Unit normal (c h w) for sampling a VAE's posterior, independent of all other noise of the image."""
-        key = hashlib.blake2b(f"{self.seed} posterior".encode(), digest_size=4).digest()
+        return self._independent("posterior", shape)
+
+    def small(self, shape: Sequence[int]) -> Tensor:
+        """Unit normal (c h w) for the small picture that an upscaler reads, independent of all other noise."""
+        return self._independent("small", shape)
+
+    def _independent(self, name: str, shape: Sequence[int]) -> Tensor:
+        key = hashlib.blake2b(f"{self.seed} {name}".encode(), digest_size=4).digest()
         return torch.randn(tuple(shape), generator=generator_of(int.from_bytes(key, "big")))
 
     def draws(self, like: Tensor) -> Noise:

@@ -27,7 +27,7 @@ from webui.images.save import png_bytes, save_png
 from webui.schema.errors import AtelierError
 from webui.schema.events import Event, Failed, ImageReady, MapReady, Note, Prepared, UnitReport
 from webui.schema.requests import ImageRef, Img2Img, Request, parse_request
-from webui.schema.resolve import default_model, resolve
+from webui.schema.resolve import default_model, enlarged, resolve
 from webui.schema.results import ModelInfo, by_rank
 
 
@@ -187,4 +187,4 @@ class Pipeline:
     def _size(self, request: Request) -> tuple[int, int] | None:
         if not isinstance(request, Img2Img) or request.init_image.sha256 not in self._inputs:
             return None
-        return read_image(self._inputs[request.init_image.sha256]).size
+        return enlarged(read_image(self._inputs[request.init_image.sha256]).size, self.model.extra)

@@ -12,6 +12,7 @@ from webui.pipeline.work import (
     EncodeImage,
     EncodeText,
     EndSampling,
+    EstimateDepth,
     NothingYet,
     OpenPass,
     Pass,
@@ -21,7 +22,7 @@ from webui.pipeline.work import (
     Work,
 )
 
-ORDER = (EncodeText, EncodeImage, OpenPass, Denoise, EndSampling, DecodeLatent, UseModel)
+ORDER = (EncodeText, EncodeImage, EstimateDepth, OpenPass, Denoise, EndSampling, DecodeLatent, UseModel)
 """Passes that lag behind are brought forward first, so that all of a batch sample and decode together; the model is
 changed when nobody needs the present one any more."""
 

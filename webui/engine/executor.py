@@ -22,7 +22,7 @@ from webui.ext.sampling import denoise_scoped
 from webui.networks.tags import Catalogues
 from webui.nn.taps import with_inputs
 from webui.nn.vae import VAE
-from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, ModelFacts, Texts
+from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, EstimateDepth, ModelFacts, Texts
 from webui.schema.errors import NumericError, OutOfMemory
 
 FIRST_WEIGHT = "input_blocks.0.0.weight"
@@ -77,6 +77,7 @@ class Executor:
         return {
             EncodeText: lambda items: [self.encode_text(item) for item in items],
             EncodeImage: lambda items: [self.encode_image(item) for item in items],
+            EstimateDepth: self.estimate_depth,
             Denoise: self.denoise,
             DecodeLatent: lambda items: [self.decode(item) for item in items],
         }
@@ -100,6 +101,17 @@ class Executor:
                 "Encoding the picture gave NaN.", "Choose another model or check that the file is whole."
             )
         return latent
+
+    def estimate_depth(self, wanted: Sequence[EstimateDepth]) -> list[Tensor]:
+        """The inverse depth (s s) of each image, float32; the same image is looked at once."""
+        estimator = self._model.depth
+        assert estimator is not None
+        device = next(estimator.parameters()).device
+        found: list[Tensor] = []
+        for place, item in enumerate(wanted):
+            same = next((i for i in range(place) if torch.equal(wanted[i].image, item.image)), None)
+            found.append(estimator(item.image[None].to(device))[0] if same is None else found[same])
+        return found
 
     def denoise(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
         """One U-Net call for the rows of all pictures, where their shapes allow it.

@@ -7,6 +7,7 @@ from webui.images.given import GivenPictures
 from webui.pipeline.img2img import img2img
 from webui.pipeline.inpaint import inpaint
 from webui.pipeline.txt2img import txt2img
+from webui.pipeline.upscale import upscale
 from webui.pipeline.work import ModelFacts, Pass
 from webui.schema.requests import Img2Img, Inpaint, Request
 from webui.schema.resolve import image_seeds
@@ -19,5 +20,6 @@ def pass_of(request: Request, facts: ModelFacts, index: int, pictures: GivenPict
     if isinstance(request, Inpaint):
         return inpaint(request, facts, source, pictures.open(request.init_image), pictures.open(request.mask))
     if isinstance(request, Img2Img):
-        return img2img(request, facts, source, pictures.open(request.init_image))
+        draw = upscale if facts.config.extra == "upscale" else img2img
+        return draw(request, facts, source, pictures.open(request.init_image))
     return txt2img(request, facts, source)

@@ -15,7 +15,11 @@ from webui.pipeline.work import DecodeLatent, Denoise, EndSampling, OpenPass
 from webui.schema.events import Preview
 
 Execute = Callable[[Sequence[Any]], Sequence[Any]]
-STAGES = {"DecodeLatent": "decoding", "EncodeImage": "encoding the picture"}
+STAGES = {
+    "DecodeLatent": "decoding",
+    "EncodeImage": "encoding the picture",
+    "EstimateDepth": "estimating the depth",
+}
 
 
 def work_table(

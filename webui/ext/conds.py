@@ -44,13 +44,15 @@ class LentConds:
 
 
 def with_concat_of(guidance: Guidance, opened: Guidance) -> Guidance:
-    """The guidance with the further input channels of the one that a pass was opened with, where a cond has none."""
+    """The guidance with the further input channels of the one that a pass was opened with, where a cond has none, and
+    what stands beside the text there."""
     concat = opened.uncond.concat
     if concat is None:
         return guidance
 
     def beside(cond: Cond) -> Cond:
-        return cond if cond.concat is not None else replace(cond, concat=concat)
+        y = opened.uncond.y if cond.y is None else cond.y
+        return cond if cond.concat is not None else replace(cond, concat=concat, y=y)
 
     conds = tuple((beside(cond), weight) for cond, weight in guidance.conds)
     uncond, bare = beside(guidance.uncond), guidance.bare

@@ -25,19 +25,19 @@ from webui.schema.results import ModelInfo
 PARAMETERS = "parameters"
 ORDER = (
     "Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Size", "Model hash", "Model",
-    "Variation seed", "Variation seed strength", "Denoising strength", "Conditional mask weight", "Clip skip",
-    "RNG", "Hires upscale", "Hires steps", "Hires upscaler", "Hires checkpoint", "Hires sampler", "Hires schedule type",
-    "Hires CFG Scale", "Refiner", "Refiner switch at", "VAE", "Mask mode", "Mask blur", "Inpaint area",
-    "Masked area padding", "Masked content",
+    "Variation seed", "Variation seed strength", "Denoising strength", "Conditional mask weight", "Noise level",
+    "Clip skip", "RNG", "Hires upscale", "Hires steps", "Hires upscaler", "Hires checkpoint", "Hires sampler",
+    "Hires schedule type", "Hires CFG Scale", "Refiner", "Refiner switch at", "VAE", "Mask mode", "Mask blur",
+    "Inpaint area", "Masked area padding", "Masked content",
 )  # fmt: skip
 """Readers that do not know quotes want these before any quoted value; whatever else there is follows."""
 LAST = ("Version",)
-OF_KIND = {"Image CFG scale": "edit", "Conditional mask weight": "inpaint"}
+OF_KIND = {"Image CFG scale": "edit", "Conditional mask weight": "inpaint", "Noise level": "upscale"}
 """Labels of what models with further channels alone read, and which."""
 ALWAYS = frozenset(
     {"Steps", "Sampler", "Schedule type", "CFG scale", "Image CFG scale", "Seed", "Variation seed",
      "Variation seed strength", "Denoising strength", "Hires upscale", "Hires upscaler", "Mask blur",
-     "Masked area padding", "Refiner switch at", "Conditional mask weight"}
+     "Masked area padding", "Refiner switch at", "Conditional mask weight", "Noise level"}
 )  # fmt: skip
 """Written even when they are the default; other fields are left out then."""
 NEGATIVE = "Negative prompt:"
@@ -53,6 +53,8 @@ def infotext_for(
     size = f"{request.width}x{request.height}"
     fields = request_labels(request.model_copy(update={"seed": seed, "subseed": subseed}))
     fields = {label: value for label, value in fields.items() if OF_KIND.get(label, model.extra) == model.extra}
+    if model.extra == "upscale":  # it begins with noise alone
+        fields.pop("Denoising strength", None)
     fields |= {"Size": size, "Model": model.name.rsplit("/", 1)[-1], "Model hash": model.short_hash, "RNG": "CPU"}
     fields |= control_labels(request.control)
     fields |= {"Version": f"atelier {webui.__version__}", **(extras or {})}

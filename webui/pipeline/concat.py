@@ -1,7 +1,8 @@
-"""What a U-Net reads beside the latent: a mask and what stands around it, or a picture to edit.
+"""What a U-Net reads beside the latent: a mask and what stands around it, a picture to edit, or its depth.
 
 Inpainting models: Rombach et al. 2022 (arXiv:2112.10752), section 4.5. The order of channels is that of the published
-ones: latent, mask, latent of the masked picture. Edit models: Brooks et al. 2022 (arXiv:2211.09800).
+ones: latent, mask, latent of the masked picture. Edit models: Brooks et al. 2022 (arXiv:2211.09800). Depth models have
+no paper: `LatentDepth2ImageDiffusion` of Stable Diffusion 2.
 """
 
 from __future__ import annotations
@@ -11,18 +12,21 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from PIL.Image import Image
+import torch.nn.functional as F
+from PIL.Image import Image, Resampling
 from torch import Tensor
 
 from webui.diffusion.denoiser import Cond
 from webui.pipeline.tensors import image_to_tensor, mask_to_tensor
 from webui.pipeline.texts import PassTexts
-from webui.pipeline.work import EncodeImage, ModelFacts, Texts, Work
+from webui.pipeline.work import EncodeImage, EstimateDepth, ModelFacts, Texts, Work
 from webui.schema.resolve import picture_needed
 
 GREY = 0.0
 """What stands under a mask, in -1..1."""
 HALF = 0.5
+FLAT = 1e-6
+"""Depths that differ by no more are one."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,7 @@ def with_concat(
     size: (width, height) drawn, in pixels. beside: None where there is no picture to start from.
 
     Raises:
-        BadRequest: an edit model has nothing to edit.
+        BadRequest: the model has no picture to go by; an upscaler, which has a pass of its own, never has.
     """
     if model.config.extra == "inpaint":
         concat = yield from inpaint_concat(model, size, beside)
@@ -55,6 +59,11 @@ def with_concat(
     if model.config.extra == "edit":
         concat = yield from edit_concat(model, size, beside)
         return replace(texts, texts=tuple(_with_bare(_each(one, concat)) for one in texts.texts))
+    if model.config.extra == "depth":
+        concat = yield from depth_concat(model, size, beside)
+        return replace(texts, texts=tuple(_each(one, concat) for one in texts.texts))
+    if model.config.extra == "upscale":
+        raise picture_needed("This model", "upscale")
     return texts
 
 
@@ -80,9 +89,29 @@ def masked_image(beside: Beside, grey: Tensor) -> Tensor:
 def edit_concat(model: ModelFacts, size: tuple[int, int], beside: Beside | None) -> Generator[Work, Any, Tensor]:
     """(c h w): the picture to edit in the autoencoder's own space, as these models were trained: not scaled."""
     if beside is None:
-        raise picture_needed("This model")
+        raise picture_needed("This model", "edit")
     latent = yield from mean_latent(image_to_tensor(beside.image), model.latent_shape(*size))
     return latent / model.config.vae.scale_factor + model.config.vae.shift
+
+
+def depth_concat(model: ModelFacts, size: tuple[int, int], beside: Beside | None) -> Generator[Work, Any, Tensor]:
+    """(1 h w): the depth of the picture in -1..1, near = 1, stretched for each picture as in training."""
+    if beside is None or model.config.depth is None:
+        raise picture_needed("This model", "depth")
+    side = model.config.depth.size
+    shown = image_to_tensor(beside.image.resize((side, side), Resampling.BICUBIC))
+    depth: Tensor = yield EstimateDepth(shown)
+    h, w = model.latent_shape(*size)[1:]
+    return stretched(F.interpolate(depth[None, None], (h, w), mode="bicubic")[0])
+
+
+def stretched(depth: Tensor) -> Tensor:
+    """(1 h w) with its least value at -1 and its greatest at 1; 0 where all are alike."""
+    low, high = depth.min(), depth.max()
+    span = high - low
+    if span <= FLAT * torch.maximum(low.abs(), high.abs()):
+        return torch.zeros_like(depth)
+    return 2 * (depth - low) / span - 1
 
 
 def mean_latent(image: Tensor, shape: tuple[int, int, int]) -> Generator[Work, Any, Tensor]:

@@ -101,6 +101,14 @@ class EncodeImage:
 
 
 @dataclass(frozen=True)
+class EstimateDepth:
+    """Wants the inverse depth (s s), near = large, that a depth model's estimator sees in an image (3 s s) in -1..1; s
+    is the side that it works at."""
+
+    image: Tensor
+
+
+@dataclass(frozen=True)
 class DecodeLatent:
     """Wants the image (3 8h 8w) in 0..1 of a latent (c h w). picture: of which finished picture extensions see it."""
 
@@ -158,7 +166,7 @@ class Denoise:
         return min((self.part + min(own, 1.0)) / self.parts, 1.0)
 
 
-Work = EncodeText | EncodeImage | DecodeLatent | UseModel | OpenPass | Denoise | EndSampling
+Work = EncodeText | EncodeImage | EstimateDepth | DecodeLatent | UseModel | OpenPass | Denoise | EndSampling
 
 
 @dataclass(frozen=True)

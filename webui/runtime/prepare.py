@@ -12,7 +12,7 @@ from webui.runtime.inputs import Inputs
 from webui.runtime.steering import Steering
 from webui.schema.errors import BadRequest
 from webui.schema.requests import ImageRef, Img2Img, Request
-from webui.schema.resolve import default_model, resolve
+from webui.schema.resolve import default_model, enlarged, resolve
 from webui.schema.results import ModelInfo
 
 MIN_SIDE = 16
@@ -44,10 +44,12 @@ class Desk:
         Raises:
             NotFound: there is no such model or picture.
         """
-        if like is not None:
+        if like is not None and not model:
             return self.inputs.size(like)
-        side = self.models.find(model or default_model(self.models.list(), self.default_model)).native_size
-        return side, side
+        found = self.models.find(model or default_model(self.models.list(), self.default_model))
+        if like is not None:
+            return enlarged(self.inputs.size(like), found.extra)
+        return found.native_size, found.native_size
 
 
 def prepare(request: Request, models: Models, inputs: Inputs, wanted_model: str = "") -> Request:
@@ -59,11 +61,11 @@ def prepare(request: Request, models: Models, inputs: Inputs, wanted_model: str 
     """
     model = usable(models, request.model or default_model(models.list(), wanted_model))
     sizes = [inputs.size(ref) for ref in request.image_refs]
-    init_size = sizes[0] if isinstance(request, Img2Img) else None
+    init_size = enlarged(sizes[0], model.extra) if isinstance(request, Img2Img) else None
     fixed = resolve(request, model=model.name, native_size=model.native_size, init_size=init_size)
     if init_size is not None and min(fixed.width or 0, fixed.height or 0) < MIN_SIDE:
         raise BadRequest(
-            f"The picture is only {init_size[0]}x{init_size[1]} pixels.",
+            f"The picture is only {sizes[0][0]}x{sizes[0][1]} pixels.",
             f"Use one of at least {MIN_SIDE} pixels a side, or set a width and height.",
         )
     return with_files(fixed, models)

@@ -11,13 +11,20 @@ from webui.schema.requests import Request, Txt2Img
 from webui.schema.results import ModelInfo
 
 FIRST_CHOICE = "toybox"
+UPSCALE_FACTOR = 4
+PICTURE_MODELS = {
+    "edit": "edits pictures (InstructPix2Pix)",
+    "depth": "draws by the depth of pictures",
+    "upscale": "enlarges pictures",
+}
+"""What models do that cannot draw from words alone, by what they read beside the latent."""
 
 
 def resolve(request: Request, *, model: str, native_size: int, init_size: tuple[int, int] | None = None) -> Request:
     """Fix seeds, model and size.
 
-    model: the name to write down; native_size: the model's own side in pixels; init_size: (width, height) of the
-    picture an img2img request starts from, whose size is kept where the request names none.
+    model: the name to write down; native_size: the model's own side in pixels; init_size: (width, height) of what an
+    img2img request makes of its picture where it names none.
 
     Raises:
         BadRequest: when the picture would be too large, at the size it starts from or after the hires pass.
@@ -89,12 +96,27 @@ def same_latents_needed(request: Txt2Img) -> BadRequest:
     )
 
 
-def picture_needed(model: str) -> BadRequest:
-    """Why a model that edits pictures cannot draw from words alone."""
+def picture_needed(model: str, extra: str) -> BadRequest:
+    """Why a model that works on pictures cannot draw from words alone, and an upscaler not a part of a picture.
+
+    extra: what it reads beside the latent.
+    """
+    does = PICTURE_MODELS[extra]
+    if extra == "upscale":
+        return BadRequest(
+            f"{model} {does}: it has to be given a whole one, and can do nothing else.",
+            "Use it in the Img2Img tab, or choose another checkpoint.",
+        )
     return BadRequest(
-        f"{model} edits pictures (InstructPix2Pix): it has to be given one, and cannot draw from words alone.",
+        f"{model} {does}: it has to be given one, and cannot draw from words alone.",
         "Use it in the Img2Img or the Inpaint tab, or choose another checkpoint.",
     )
+
+
+def enlarged(size: tuple[int, int], extra: str) -> tuple[int, int]:
+    """(width, height) of what a model draws from a picture of this size where the request names none."""
+    factor = UPSCALE_FACTOR if extra == "upscale" else 1
+    return size[0] * factor, size[1] * factor
 
 
 def default_model(models: Sequence[ModelInfo], wanted: str = "") -> str:

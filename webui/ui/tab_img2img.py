@@ -16,7 +16,7 @@ def build() -> Tab:
     with gr.Row(elem_classes=["a-source"]):
         image = picture("Picture to start from", "img2img-image")
         with gr.Column(min_width=220):
-            form.place("denoising_strength", "image_cfg_scale", "inpainting_mask_weight", "resize_mode")
+            form.place("denoising_strength", "noise_level", "image_cfg_scale", "inpainting_mask_weight", "resize_mode")
             size(form)
     sampling(form)
     with gr.Row(elem_classes=["a-pairs"]):
