@@ -238,7 +238,7 @@ _REFUSED: tuple[tuple[Callable[[Names], bool], str, str], ...] = (
     (_starts("lllite"), "a ControlLLLite, which is not supported", "Use a ControlNet of the same kind."),
     (lambda names: any("motion_modules" in name for name in names), "a SparseCtrl model, made for video", _OTHER),
     (_has("style_embedding"), "a T2I style adapter, which is not supported", "Use an IP-Adapter in its place."),
-    (_starts("double_blocks.", "controlnet_x_embedder", "transformer_blocks.", "joint_blocks."),
+    (_starts("controlnet_x_embedder", "controlnet_blocks."),
      "a control model for Flux or Stable Diffusion 3", "Use one for Stable Diffusion 1.x, 2.x or XL."),
     (_starts("image_proj.perceiver_resampler.proj_in"), "an IP-Adapter FaceID, which needs a face model", _OTHER),
 )  # fmt: skip
