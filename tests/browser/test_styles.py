@@ -117,3 +117,94 @@ def test_letters_find_a_style_and_choose_no_other(styles: Path, window: Window) 
     window.page.keyboard.type("nothing")
     window.page.click("#txt2img-prompt textarea")
     expect(chosen(window)).to_have_text(["Fine art"])
+
+
+def book(window: Window, part: str) -> Locator:
+    return window.page.locator(f".a-book {part}")
+
+
+def open_book(window: Window, tab: str = "txt2img") -> None:
+    window.page.click(f".a-styles[data-tab={tab}] .a-style-edit")
+    expect(book(window, "select")).to_be_visible()
+
+
+def press(window: Window, name: str) -> None:
+    book(window, "button").get_by_text(name, exact=True).click()
+
+
+def test_prompts_are_saved_as_a_style_that_is_edited_and_deleted(window: Window, server: Server) -> None:
+    file = server.root / "styles.csv"
+    window.prompt("oil paint, {prompt}")
+    window.page.fill("#txt2img-negative_prompt textarea", "photo")
+    open_book(window)
+    expect(book(window, ".a-strong")).to_be_disabled()
+    book(window, "input").fill("Oil, old")
+    press(window, "Save")
+    expect(book(window, ".a-book-note")).to_have_text("Saved.")
+    assert file.read_bytes().endswith(b'\r\n"Oil, old","oil paint, {prompt}",photo\r\n')
+
+    book(window, "select").select_option("New style")
+    book(window, "input").fill("Oil, old")
+    book(window, "textarea").nth(0).fill("oil")
+    press(window, "Save")
+    expect(book(window, ".a-book-note")).to_contain_text("Press Save again to replace it.")
+    assert b"oil paint" in file.read_bytes()
+    press(window, "Save")
+    expect(book(window, ".a-book-note")).to_have_text("Saved.")
+    assert file.read_bytes().endswith(b'\r\n"Oil, old",oil,photo\r\n')
+    window.page.keyboard.press("Escape")
+    expect(book(window, "select")).to_have_count(0)
+
+    window.prompt("a cat")
+    choose(window, "Oil, old")
+    window.generate()
+    window.made()
+    assert server.jobs()[0]["request"]["styles"] == ["Oil, old"]
+
+    open_book(window)
+    expect(book(window, "input")).to_have_value("Oil, old")
+    expect(book(window, "textarea").nth(0)).to_have_value("oil")
+    press(window, "Delete")
+    assert b"Oil, old" in file.read_bytes()
+    press(window, "Really delete?")
+    expect(book(window, ".a-book-note")).to_have_text("Deleted.")
+    assert b"Oil" not in file.read_bytes()
+    press(window, "Close")
+    expect(window.page.locator("#txt2img-styles")).to_be_hidden()
+    file.unlink()
+    (server.root / "styles.csv.bak").unlink()
+
+
+def test_chosen_styles_are_written_into_the_prompts(styles: Path, window: Window, server: Server) -> None:
+    apply = window.page.locator(".a-styles[data-tab=txt2img] .a-style-apply")
+    expect(apply).to_be_hidden()
+    window.prompt("a cat")
+    choose(window, "Ink", "Fine art")
+    apply.click()
+    window.has(prompt="ink, a cat, fine", negative_prompt="photo")
+    expect(chosen(window)).to_have_count(0)
+    expect(apply).to_be_hidden()
+
+
+def test_what_cannot_be_saved_is_told_in_the_dialog(styles: Path, window: Window) -> None:
+    open_book(window)
+    book(window, "input").fill("=1+1")
+    press(window, "Save")
+    expect(book(window, ".a-book-note")).to_contain_text("cannot be the name of a style")
+    assert styles.read_text(encoding="utf-8") == STYLES
+
+
+def test_keys_of_the_page_do_nothing_while_styles_are_edited(window: Window, server: Server) -> None:
+    before = len(server.jobs())
+    open_book(window)
+    window.page.keyboard.press("Control+Enter")
+    window.page.keyboard.press("Escape")
+    expect(book(window, "select")).to_have_count(0)
+    window.page.wait_for_timeout(300)
+    assert len(server.jobs()) == before
+
+
+def test_a_server_that_others_reach_offers_no_editing(styles: Path, window: Window) -> None:
+    window.page.route("**/api/v1/styles", lambda route: route.fulfill(json={"styles": [], "locked": "No."}))
+    window.reload()
+    expect(window.page.locator(".a-styles[data-tab=txt2img] .a-style-edit")).to_be_hidden()

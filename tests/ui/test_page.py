@@ -22,7 +22,7 @@ def page(runtime: Runtime) -> gr.Blocks:
 
 def test_events_only_submit_and_read_and_none_waits_in_gradios_queue(page: gr.Blocks) -> None:
     with_server = [event for event in page.fns.values() if event.fn is not None]
-    assert len(with_server) == 7  # Generate of three tabs, sending to two, the list of models twice
+    assert len(with_server) == 8  # Generate of three tabs, sending to two, the list of models twice, that of styles
     assert all(event.queue is False for event in with_server)
     assert all(event.api_visibility == "private" for event in with_server)
 

@@ -12,10 +12,10 @@ STATIC = Path(__file__).parent / "static"
 # In the order in which they need each other.
 SCRIPTS = (
     "core", "form", "fields", "jobs", "progress", "result", "viewer", "gallery", "models", "status", "prompt",
-    "tokens", "knobs", "zones", "dialog", "paint", "pose", "poseview", "posedrag", "posechange", "poseedit", "needs",
-    "unitpose", "unit", "units", "reports", "extras", "extensions", "page",
+    "tokens", "book", "knobs", "zones", "dialog", "paint", "pose", "poseview", "posedrag", "posechange", "poseedit",
+    "needs", "unitpose", "unit", "units", "reports", "extras", "extensions", "page",
 )  # fmt: skip
-STYLES = ("page", "control")
+STYLES = ("page", "control", "book")
 
 
 def head() -> str:

@@ -95,7 +95,9 @@ def control(item: Parameter, tab: str, **settings: Any) -> Component:
         return gr.Textbox(**settings)
     if item.optional:
         # gr.Number turns an empty field into 0; "auto" has to stay empty.
-        return gr.Textbox(**settings | {"value": ""}, placeholder=SAME.lower() if item.group == "hires" else "auto", max_lines=1)
+        return gr.Textbox(
+            **settings | {"value": ""}, placeholder=SAME.lower() if item.group == "hires" else "auto", max_lines=1
+        )
     if item.group in PLAIN_NUMBERS or item.minimum is None or item.maximum is None:
         return _number(item, settings)
     return _slider(item, settings)

@@ -13,7 +13,7 @@ from webui.ui.assets import fragment, head
 from webui.ui.controls import to_script
 from webui.ui.parts import Tab, own_html
 from webui.ui.theme import THEME
-from webui.ui.wiring import Bridge, wire_models, wire_own, wire_send, wire_tab
+from webui.ui.wiring import Bridge, wire_models, wire_own, wire_send, wire_styles, wire_tab
 
 TABS: dict[str, tuple[str, Callable[[], Tab]]] = {
     "txt2img": ("txt2img", tab_txt2img.build),
@@ -94,6 +94,8 @@ def _wire(page: gr.Blocks, runtime: Runtime, built: list[Tab], model: gr.Dropdow
         wire_tab(bridge, model, runtime)
         wire_send(bridge, runtime)
         wire_own(bridge)
-    wire_models(page, model, [one for tab in built for one in tab.form.offering()], refresh, runtime)
+    others = [one for tab in built for one in tab.form.offering()]
+    wire_models(page, model, others, refresh, runtime)
+    wire_styles(others, runtime)
     forms = {tab.name: tab.form.describe() for tab in built}
     page.load(None, js=f"() => {{ atelier.start({to_script(forms)}) }}")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import gradio as gr
 from gradio.components import Component
 
+from webui.ui.assets import fragment
 from webui.ui.controls import Form
 
 
@@ -34,7 +35,9 @@ def own_html(content: str, *classes: str) -> gr.HTML:
 def prompts(form: Form) -> None:
     with gr.Column(elem_classes=["a-prompts"]):
         form.place("prompt", "negative_prompt", show_label=False)
-        form.place("styles")
+        with gr.Row(elem_classes=["a-style-row"]):
+            form.place("styles")
+            own_html(f'<div class="a-styles" data-tab="{form.tab}">{fragment("styles.html")}</div>')
 
 
 def action_row(form: Form) -> gr.Button:

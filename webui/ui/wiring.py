@@ -21,7 +21,6 @@ from gradio.utils import get_upload_folder
 
 from webui.checkpoints.vaes import VAEFile
 from webui.images.read import read_image
-from webui.prompt.styles import Styles
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import BadRequest
 from webui.schema.fields import Offers
@@ -116,7 +115,7 @@ def wire_models(
         models, vaes = runtime.catalogue.list(), runtime.catalogue.vaes.list()
         found: dict[Offers, list[tuple[str, str]]] = {"vaes": _choices(vaes)}
         found["models"] = found["refiners"] = _choices(models)
-        found["styles"] = [(name, name) for name in _styles(runtime)]
+        found["styles"] = _style_choices(runtime)
         rest = [_offered(kind, found[kind]) for _, kind in others]
         return [gr.Dropdown(choices=found["models"]), *rest]
 
@@ -126,6 +125,13 @@ def wire_models(
     model.change(None, model, None, js="(name) => { atelier.models.choose(name) }")
 
 
+def wire_styles(others: Sequence[tuple[Component, Offers]], runtime: Runtime) -> None:
+    """The lists of styles, read anew when the script says that they have changed."""
+    lists = [component for component, kind in others if kind == "styles"]
+    changed = gr.Button(visible="hidden", elem_id="styles-refresh")
+    changed.click(lambda: [_offered("styles", _style_choices(runtime))] * len(lists), None, lists, **QUIET)
+
+
 def _offered(kind: Offers, found: list[tuple[str, str]]) -> gr.Dropdown:
     choices = [*FIRST[kind], *found]
     if kind != "styles":
@@ -133,12 +139,12 @@ def _offered(kind: Offers, found: list[tuple[str, str]]) -> gr.Dropdown:
     return gr.Dropdown(choices=choices, elem_classes=[SEVERAL, *([] if found else [EMPTY])])
 
 
-def _styles(runtime: Runtime) -> Iterable[str]:
+def _style_choices(runtime: Runtime) -> list[tuple[str, str]]:
     """The names of this server's styles; none where their file cannot be read, which `GET /api/v1/styles` tells."""
     try:
-        return Styles.beside(runtime.settings.models_dir).all()
+        return [(name, name) for name in runtime.styles.styles.all()]
     except BadRequest:
-        return ()
+        return []
 
 
 def _copy_for_page(runtime: Runtime, image_id: str, owner: str) -> dict[str, Any]:

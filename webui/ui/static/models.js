@@ -14,20 +14,11 @@ atelier.models = (() => {
     } catch (problem) {
       atelier.say("result", problem);
     }
-    readStyles();
+    atelier.book.read();
     const wanted = [name, atelier.session.get(KEY), atelier.local.get(KEY), first];
     const choice = wanted.find((candidate) => list.some((model) => model.name === candidate)) ?? "";
     choose(choice);
     return [choice];
-  }
-
-  async function readStyles() {
-    try {
-      const { styles } = await atelier.api("/api/v1/styles");
-      atelier.form.offer("styles", styles.map(({ name }) => name));
-    } catch (problem) {
-      atelier.say("result", problem);
-    }
   }
 
   async function choose(name) {

@@ -58,6 +58,7 @@ atelier.start = async (forms) => {
   atelier.result.wire();
   atelier.prompt.wire();
   atelier.tokens.wire();
+  atelier.book.wire();
   atelier.fields.wire();
   atelier.find("#a-theme").addEventListener("click", atelier.theme.toggle);
   const form = atelier.form.restore();
