@@ -7,7 +7,7 @@ import argparse
 import hashlib
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from webui.schema.errors import AtelierError, BadRequest
 from webui.schema.events import Progress
 from webui.schema.fields import Parameter, parameters
 from webui.schema.requests import REQUESTS, ImageRef, Request, parse_request
+from webui.server.model_options import missing_note, places_of
 from webui.server.options import ServeOptions, add_common_options, add_serve_options
 
 COMMANDS = ("generate", "models", "ext", "test")
@@ -71,16 +72,18 @@ def generate(arguments: Sequence[str]) -> int:
     parsed = _generate_parser(found).parse_args(arguments)
     pictures = {name: _picture(getattr(parsed, name)) for name in ("init_image", "mask") if getattr(parsed, name)}
     steered = read_steering(parsed, found)
+    places = places_of(parsed)
+    _tell(filter(None, [missing_note(places)]))
     request = build_request(parsed, {name: _reference(data) for name, data in pictures.items()}, steered)
     pipeline = webui.Pipeline.load(
-        request.model, models_dir=parsed.models_dir, device=parsed.device, dtype=parsed.dtype,
+        request.model, models_dir=places, device=parsed.device, dtype=parsed.dtype,
         extensions_dirs=found.folders, data_dir=parsed.data_dir,
     )  # fmt: skip
     for data in (*pictures.values(), *steered.pictures):
         pipeline.add_image(data)
     if request.control or request.ext:
         named = request.model_copy(update={"model": pipeline.model.name})
-        request, notes = steering_of(found, parsed.models_dir).check(named)
+        request, notes = steering_of(found, places).check(named)
         _tell(notes)
     made = pipeline.generate(request, _show_progress if sys.stderr.isatty() else None)
     _save(made, parsed.output or _folder(parsed.output_dir, request))
@@ -191,7 +194,7 @@ def _reference(data: bytes) -> ImageRef:
     return ImageRef(sha256=hashlib.sha256(data).hexdigest())
 
 
-def _tell(notes: Sequence[str]) -> None:
+def _tell(notes: Iterable[str]) -> None:
     for note in notes:
         sys.stderr.write(f"Note: {note}\n")
 

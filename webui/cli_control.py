@@ -12,6 +12,7 @@ from typing import Any
 
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.control_catalogue import ControlCatalogue
+from webui.checkpoints.places import Places
 from webui.ext.discover import HOME
 from webui.ext.params import Param
 from webui.images.read import read_image
@@ -88,9 +89,10 @@ def read_steering(parsed: argparse.Namespace, extensions: Extensions) -> Steered
     return steered
 
 
-def steering_of(extensions: Extensions, models_dir: Path) -> Steering:
+def steering_of(extensions: Extensions, places: Places) -> Steering:
     """What checks the units of a request."""
-    return Steering(ControlCatalogue(models_dir), extensions, Catalogue(models_dir))
+    catalogue = Catalogue(places)
+    return Steering(ControlCatalogue(places, catalogue.memory), extensions, catalogue)
 
 
 def _unit(number: int, words: Sequence[str], extensions: Extensions, pictures: list[bytes]) -> dict[str, Any]:

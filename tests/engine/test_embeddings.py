@@ -14,9 +14,10 @@ from safetensors.torch import save_file
 
 from tests.engine.test_networks import write_lora
 from tests.support import write_tiny_checkpoint
+from webui.checkpoints.cache import ModelCache
+from webui.checkpoints.digests import WEIGHTS, digest_of
 from webui.engine.api import Made, Pipeline
 from webui.images.form import parse
-from webui.networks.files import weights_sha256
 from webui.schema.errors import ModelError
 from webui.schema.requests import Txt2Img
 
@@ -83,7 +84,7 @@ def test_the_texts_of_pictures_name_the_files_that_acted(pipe: Pipeline, models:
     write_embedding(models / "embeddings" / "dog.safetensors", 3)
     path = models / "Lora" / "a.safetensors"
     write_lora(path, models / "Stable-diffusion" / "tiny.safetensors", 1)
-    lora = weights_sha256(path)[:12]
+    lora = digest_of(path, WEIGHTS, ModelCache())[:12]
     plain: dict[str, str] = {}
     assert labels(pipe, "a red cube") == [plain]
     assert labels(pipe, "a ball", negative_prompt="cat") == [{"TI hashes": f"Ball: {ball}, cat: {cat}"}]
@@ -101,7 +102,7 @@ def test_a_files_hash_is_read_once(pipe: Pipeline, models: Path, monkeypatch: py
     path = models / "embeddings" / "ball.safetensors"
     ball = write_embedding(path, 1)
     assert labels(pipe, "a ball") == [{"TI hashes": f"ball: {ball}"}]
-    monkeypatch.setattr("webui.networks.files.hashlib", None)
+    monkeypatch.setattr("webui.checkpoints.digests.hashlib", None)
     assert labels(pipe, "a ball red") == [{"TI hashes": f"ball: {ball}"}]
 
 

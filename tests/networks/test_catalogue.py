@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.networks.files import header_only, kohya
+from webui.checkpoints.cache import ModelCache
+from webui.checkpoints.digests import WEIGHTS, digest_of
 from webui.networks.catalogue import NetworkCatalogue
-from webui.networks.files import weights_sha256
 from webui.schema.errors import ModelError, NotFound
 
 LAYER = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -88,7 +89,8 @@ def test_the_hash_does_not_change_with_the_metadata(tmp_path: Path) -> None:
     one = header_only(tmp_path / "one.safetensors", kohya([LAYER], 8, 768))
     two = header_only(tmp_path / "two.safetensors", kohya([LAYER], 8, 768), {"ss_output_name": "two"})
     three = header_only(tmp_path / "three.safetensors", kohya([LAYER], 8, 1024))
-    assert weights_sha256(one) == weights_sha256(two) != weights_sha256(three)
+    first, second, third = (digest_of(path, WEIGHTS, ModelCache()) for path in (one, two, three))
+    assert first == second != third
 
 
 def test_the_catalogue_needs_no_torch() -> None:

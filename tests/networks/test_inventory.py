@@ -7,7 +7,7 @@ from pathlib import Path
 from tests.checkpoints.tiny_files import write_taesd
 from tests.networks.files import header_only, kohya
 from tests.support import write_tiny_checkpoint
-from webui.networks.inventory import inventory
+from webui.networks.library import Library
 
 
 def test_all_kinds_of_files_are_listed_with_what_they_are(tmp_path: Path) -> None:
@@ -23,7 +23,7 @@ def test_all_kinds_of_files_are_listed_with_what_they_are(tmp_path: Path) -> Non
     shapes |= {name.replace(".k.", ".v."): shape for name, shape in shapes.items()}
     header_only(tmp_path / "hypernetworks" / "hyper.safetensors", shapes)
     (tmp_path / "hypernetworks" / "old.pt").write_bytes(b"PK\x03\x04")
-    found = {item.name: item.said for item in inventory(tmp_path)}
+    found = {item.name: item.said for item in Library.of(tmp_path).items()}
     assert list(found) == ["tiny", "odd", "taesd_decoder", "ink", "one", "two", "hyper", "old"]
     assert found["tiny"] == "sd1"
     assert "no VAE" in found["odd"]
@@ -33,4 +33,4 @@ def test_all_kinds_of_files_are_listed_with_what_they_are(tmp_path: Path) -> Non
     assert found["two"] == "embedding, 2 vectors, SDXL"
     assert found["hyper"].startswith("hypernetwork")
     assert "models convert" in found["old"]
-    assert all(item.bytes > 0 for item in inventory(tmp_path))
+    assert all(item.bytes > 0 for item in Library.of(tmp_path).items())

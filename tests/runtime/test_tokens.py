@@ -10,6 +10,7 @@ from tests.networks.files import header_only
 from tests.support import write_tiny_checkpoint
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.load import load_checkpoint
+from webui.networks.embeddings import EmbeddingCatalogue
 from webui.prompt.schedule import Clock
 from webui.runtime.tokens import Counted, Tokens
 from webui.schema.errors import NotFound
@@ -26,7 +27,7 @@ def models_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def tokens(models_dir: Path) -> Tokens:
-    return Tokens(Catalogue(models_dir), models_dir)
+    return Tokens(Catalogue(models_dir), EmbeddingCatalogue(models_dir))
 
 
 @pytest.mark.parametrize(

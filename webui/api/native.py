@@ -135,7 +135,7 @@ def _read_text(runtime: Runtime, data: bytes) -> dict[str, Any]:
     if not text:
         return {"infotext": "", "fields": {}, "notes": []}
     form = _sorted(runtime, read_form(text, chunk, runtime.steering.thresholds()))
-    form = written_form(form, runtime.settings.models_dir)
+    form = written_form(form, runtime.settings.places.prompts)
     model = {"model": form.model} if form.model else {}
     files, notes = _files(runtime, form)
     fields = {**form.values, **model, **files}

@@ -58,7 +58,7 @@ class ApplyBody(BaseModel):
 
 def build_router(runtime: Runtime) -> APIRouter:
     router = APIRouter(prefix=PREFIX, dependencies=[Depends(current_user)])
-    tokens = Tokens(runtime.catalogue, runtime.settings.models_dir)
+    tokens = Tokens(runtime.catalogue, runtime.library.named.embeddings)
     book = runtime.styles
 
     def told() -> dict[str, Any]:

@@ -5,20 +5,20 @@ A checkpoint is a file, or a folder in diffusers' layout, whose name is the fold
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from webui.checkpoints.digests import WHOLE, read_digests
 from webui.checkpoints.disk import SOON, Folder
 from webui.checkpoints.entries import Entry, Listing, Memory, Snapshot, Spot, name_below, spots_of
-from webui.checkpoints.files import Stamp, model_files, stamp_of
+from webui.checkpoints.files import Stamp, model_files
 from webui.checkpoints.folder import INDEX, is_model_folder
 from webui.checkpoints.header import Header
 from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
 from webui.checkpoints.places import Place, Places
-from webui.checkpoints.source import checkpoint_files, open_checkpoint
+from webui.checkpoints.source import open_checkpoint
 from webui.checkpoints.support import check_supported
 from webui.checkpoints.trees import shown_home
 from webui.checkpoints.vaes import VAECatalogue
@@ -29,10 +29,6 @@ from webui.schema.results import ModelInfo
 
 FOLDER = "Stable-diffusion"
 ABOUT_KEY = "atelier.about"
-BLOCK = 8 * 1024 * 1024
-
-WHOLE = "sha256"
-"""The digest of a file as a whole, by which checkpoints are known."""
 
 Entries = tuple[Entry[ModelInfo], ...]
 
@@ -91,8 +87,7 @@ class Catalogue:
         """The same, with where they lie. age: seconds that a look at the disk may be old."""
         now, changes = self._listing.snapshot(age), self.memory.cache.changes
         if self._hashed is None or self._hashed[:2] != (now, changes):
-            entries = sorted((self._with_hash(entry) for entry in now.entries), key=lambda entry: entry.name.lower())
-            self._hashed = now, changes, tuple(entries)
+            self._hashed = now, changes, tuple(map(self._with_hash, now.by_name))
         return self._hashed[2]
 
     def find(self, name: str) -> ModelInfo:
@@ -116,10 +111,12 @@ class Catalogue:
         entry = self._entry(name)
         if entry.item.sha256 is not None:
             return entry.item.sha256
-        stamp, digest = stamp_of(entry.path), file_sha256(entry.path, cancelled)
-        if digest is not None and stamp == stamp_of(entry.path):
-            self.memory.cache.keep_digest(str(entry.path), WHOLE, stamp[:2], digest)
-        return digest
+        try:
+            return read_digests(entry.path, self.memory.cache, watch=lambda count: cancelled()).get(WHOLE)
+        except OSError as error:
+            raise ModelError(
+                f"{entry.path.name} cannot be read: {error.strerror or error}.", "Check the disk."
+            ) from error
 
     def config(self, name: str) -> ModelConfig:
         """The architecture of a checkpoint, from its header. Raises NotFound, ModelError."""
@@ -162,24 +159,6 @@ def describe(path: Path, name: str, file: str, size: int) -> ModelInfo:
     except AtelierError as error:
         return plain.model_copy(update={"error": str(error)})
     return plain.model_copy(update={**_suggested(name, checkpoint.header), **_about(checkpoint.header)})
-
-
-def file_sha256(path: Path, cancelled: Callable[[], bool] = lambda: False) -> str | None:
-    """The sha256 of a file, or of the files of a folder's U-Net one after the other, read block by block.
-
-    None when cancelled on the way. Raises ModelError.
-    """
-    digest = hashlib.sha256()
-    try:
-        for part in checkpoint_files(path):
-            with part.open("rb") as file:
-                while block := file.read(BLOCK):
-                    if cancelled():
-                        return None
-                    digest.update(block)
-    except OSError as error:
-        raise ModelError(f"{path.name} cannot be read: {error.strerror or error}.", "Check the disk.") from error
-    return digest.hexdigest()
 
 
 def _has_hash(info: ModelInfo, start: str) -> bool:

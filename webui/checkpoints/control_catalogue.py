@@ -96,7 +96,7 @@ class ControlCatalogue:
 
     def entries(self, age: float = SOON) -> Sequence[Entry[ControlModel]]:
         """The same, with where they lie. age: seconds that a look at the disk may be old."""
-        return sorted(self._listing.snapshot(age).entries, key=lambda entry: entry.name.lower())
+        return self._listing.snapshot(age).by_name
 
     def find(self, name: str) -> ControlModel:
         """The file of this name; "name [a1b2c3d4]", its file's name and its last part alone do as well.

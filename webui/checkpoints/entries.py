@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -32,6 +33,11 @@ class Memory:
 
     disk: Disk = field(default_factory=Disk)
     cache: ModelCache = field(default_factory=ModelCache)
+
+    @classmethod
+    def of(cls, data_dir: Path | None) -> Memory:
+        """With the cache in the program's own data; without it nothing outlives the process."""
+        return cls(cache=ModelCache.of(data_dir))
 
 
 @dataclass(frozen=True)
@@ -99,6 +105,11 @@ class Snapshot(Generic[T]):
         self.folders = tuple(folders)
         self._form = form
         self._index: list[dict[str, list[Entry[T]]]] = []
+
+    @cached_property
+    def by_name(self) -> tuple[Entry[T], ...]:
+        """The same, sorted."""
+        return tuple(sorted(self.entries, key=lambda entry: entry.name.lower()))
 
     def shows(self, folders: Sequence[Folder]) -> bool:
         """Whether these are the folders as they were."""

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from webui.checkpoints.disk import WEIGHTS, Folder
 from webui.checkpoints.folder import PARTS
-from webui.checkpoints.header import PICKLES
 from webui.checkpoints.notes import beside
 
 Stamp = tuple[int, int, int, int]
@@ -18,30 +17,6 @@ Of a folder: the last of the times of its files and of its parts' files, and the
 """
 SHARED_JSON: Mapping[str, str] = {"adapter_model": "adapter_config.json", "diffusion_pytorch_model": "config.json"}
 """Beginning of a file's name -> the JSON file beside it which peft and diffusers name alike in every folder."""
-
-
-def walk(root: Path, deep: bool, index: str = "") -> Iterator[Path]:
-    """Files of a folder and, where `deep`, below it; links are followed, and no folder is read twice.
-
-    Of a folder with a file named `index`, other than `root`, that file alone.
-    """
-    seen: set[str] = set()
-    for folder, folders, files in os.walk(root, followlinks=True):
-        real = os.path.realpath(folder)
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if deep and real not in seen else []
-        if index in files and Path(folder) != root:
-            folders[:], files = [], [index]
-        if real not in seen:
-            yield from (Path(folder, name) for name in sorted(files))
-        seen.add(real)
-
-
-def is_model_file(path: Path) -> bool:
-    """Whether a file is listed: a pickle only as long as it is not converted."""
-    if path.name.startswith(".") or path.stem.lower().endswith(".vae"):  # X.vae.safetensors: a VAE, not a checkpoint
-        return False
-    ending = path.suffix.lower()
-    return ending == ".safetensors" or (ending in PICKLES and not path.with_suffix(".safetensors").exists())
 
 
 def model_files(folder: Folder) -> Iterator[str]:

@@ -100,7 +100,7 @@ class TinyCatalogue:
 
     def entries(self, age: float = SOON) -> Sequence[Entry[TinyFile]]:
         """The same, with where they lie. age: seconds that a look at the disk may be old."""
-        return sorted(self._listing.snapshot(age).entries, key=lambda entry: entry.name.lower())
+        return self._listing.snapshot(age).by_name
 
     def decoder(self, vae: VAEConfig) -> TinyFile | None:
         """The file that draws previews for checkpoints with this VAE; None where there is none."""

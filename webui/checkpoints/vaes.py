@@ -72,7 +72,7 @@ class VAECatalogue:
 
     def entries(self, age: float = SOON) -> Sequence[Entry[VAEFile]]:
         """The same, with where they lie. age: seconds that a look at the disk may be old."""
-        return sorted(self._listing.snapshot(age).entries, key=lambda entry: entry.name.lower())
+        return self._listing.snapshot(age).by_name
 
     def find(self, name: str) -> VAEFile:
         """The file of this name, or of this file name.

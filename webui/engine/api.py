@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from PIL import Image
 from webui.checkpoints.catalogue import place_of
 from webui.checkpoints.folder import is_model_folder
 from webui.checkpoints.named import with_files
+from webui.checkpoints.places import Places
 from webui.engine.devices import place
 from webui.engine.engine import Engine
 from webui.engine.extensions import Folders
@@ -125,7 +126,7 @@ class Pipeline:
         cls,
         name: str = "",
         *,
-        models_dir: str | Path = "models",
+        models_dir: Places | str | Path = "models",
         device: str = "auto",
         dtype: str = "auto",
         extensions_dirs: Sequence[Path] = (HOME,),
@@ -143,9 +144,12 @@ class Pipeline:
         """
         path = Path(name)
         if _is_path(path):
-            models_dir, name = place_of(path)
+            root, name = place_of(path)
+            models_dir = replace(Places.of(models_dir), models_dir=root)
         folders = Folders(tuple(extensions_dirs), data_dir)
-        engine = Engine(Path(models_dir), place(device, dtype), folders=folders, preview="none")  # nobody sees them
+        engine = Engine(
+            Places.of(models_dir), place(device, dtype), folders=folders, preview="none"
+        )  # nobody sees them
         catalogue = engine.models.catalogue
         return cls(engine, catalogue.find(default_model(catalogue.list(), name)))
 

@@ -16,6 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from webui.checkpoints.places import Places
 from webui.engine.wire import Message, Wire
 from webui.schema.asks import Answer
 from webui.schema.errors import AtelierError
@@ -48,7 +49,7 @@ def _engine(options: Any, wire: Wire, worker: Worker) -> Any:
     from webui.engine.extensions import Folders
 
     return Engine(
-        Path(options.models_dir),
+        Places.from_json(options.places),
         place(options.device, options.dtype),
         watch=lambda kind, seconds: wire.send({"type": "call", "kind": kind, "seconds": seconds}),
         folders=Folders(tuple(map(Path, options.extensions_dir)), Path(options.data_dir) if options.data_dir else None),
@@ -60,7 +61,7 @@ def _engine(options: Any, wire: Wire, worker: Worker) -> Any:
 
 def _options(arguments: Sequence[str] | None) -> Any:
     parser = argparse.ArgumentParser(prog="python -m webui.engine.child")
-    parser.add_argument("--models-dir", required=True)
+    parser.add_argument("--places", required=True, help="of `Places.to_json`")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--preview", default="auto", choices=PREVIEW_METHODS)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from webui.checkpoints.catalogue import Catalogue
+from webui.checkpoints.entries import Memory
+from webui.checkpoints.places import Places
 from webui.engine.answers import Answers, Ask
 from webui.engine.control import Control
 from webui.engine.devices import Placement, is_out_of_memory, place
@@ -36,14 +38,14 @@ Hold = Callable[[Held], None]
 class Engine:
     """The models and extensions of one device and the jobs that run on them, one after another.
 
-    folders: where extensions are. preview: how previews are drawn. restart: told why the process should end after the
-    present job, before its end is. hold: told what a next process has to know of extensions (`restore`), before
-    `restart` is called.
+    where: the models. folders: where extensions are, and the program's own data. preview: how previews are drawn.
+    restart: told why the process should end after the present job, before its end is. hold: told what a next process
+    has to know of extensions (`restore`), before `restart` is called.
     """
 
     def __init__(
         self,
-        models_dir: Path,
+        where: Places | Path,
         placement: Placement | None = None,
         watch: Watch | None = None,
         folders: Folders | None = None,
@@ -51,8 +53,10 @@ class Engine:
         hold: Hold | None = None,
         preview: PreviewMethod = "auto",
     ) -> None:
-        self.models = Models(Catalogue(models_dir), placement or place())
-        self.extensions = Extensions(folders or Folders(), models_dir, self.models.placement.device)
+        folders = folders or Folders()
+        catalogue = Catalogue(where, Memory.of(folders.data_dir))
+        self.models = Models(catalogue, placement or place())
+        self.extensions = Extensions(folders, catalogue.places, self.models.placement.device, catalogue.memory)
         self._watch = watch or (lambda kind, seconds: None)
         self._restart = restart or (lambda reason: None)
         self._hold = hold or (lambda held: None)

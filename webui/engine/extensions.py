@@ -12,7 +12,9 @@ import torch
 from PIL.Image import Image
 
 from webui.checkpoints.control_catalogue import ControlCatalogue
+from webui.checkpoints.entries import Memory
 from webui.checkpoints.header import read_header
+from webui.checkpoints.places import Places
 from webui.control.adapters import HintKind, Match
 from webui.control.bank import ControlTools
 from webui.control.maps import MapCache
@@ -53,13 +55,13 @@ class Folders:
 class Extensions:
     """The host of one engine, and what preprocessors and control networks left in memory. Used by one thread."""
 
-    def __init__(self, folders: Folders, models_dir: Path, device: torch.device) -> None:
+    def __init__(self, folders: Folders, places: Places, device: torch.device, memory: Memory | None = None) -> None:
         self._folders = folders
-        self._models_dir = models_dir
+        self._models_dir = places.models_dir
         self._device = device
         found, settings = folders.look()
         self.host = Host(found, settings, device, PASSING)
-        self.catalogue = ControlCatalogue(models_dir)
+        self.catalogue = ControlCatalogue(places, memory)
         self.shelf = Shelf(device, look=NetworkPrint.of)
         self.maps = MapCache()
         self._kept = Kept()

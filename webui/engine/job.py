@@ -143,10 +143,10 @@ class Job:
         drawing.use(request.model, request.vae)
         with drawing.lent(), torch.inference_mode():
             self._begin_session()
-            models_dir = self._models.catalogue.models_dir
+            where = self._models.catalogue.places.prompts
             if refiner_model(request) and self._session is not None and self._session.wants_passes:
                 self.telling.note("Control units and extensions act until the refiner takes over.")
-            self._prompts = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir))
+            self._prompts = PicturePrompts(request, Wildcards.beside(where), Styles.beside(where))
             delivery = Delivery(self._data, self._session, self.telling, self._prompts, self._models.hashes)
             previewer = Previewer(self._models, self._preview, self.telling)
             work = work_table(lambda: drawing.executor, self._session, delivery, self._tracker, previewer, self.telling)

@@ -33,9 +33,9 @@ class Models:
     def __init__(self, catalogue: Catalogue, placement: Placement) -> None:
         self.catalogue = catalogue
         self.placement = placement
-        self.hashes = Hashes()
+        self.hashes = Hashes(catalogue.memory.cache)
         self.tiny = TinyDecoders(TinyCatalogue(catalogue.places, catalogue.memory), placement)
-        self._networks = Catalogues.of(catalogue.models_dir)
+        self._networks = Catalogues.of(catalogue.places, catalogue.memory)
         self._name: str | None = None
         self._stamp: Stamp | None = None
         self._executor: Executor | None = None

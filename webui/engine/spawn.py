@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+from webui.checkpoints.places import Places
 from webui.engine.watchdog import Patience
 from webui.engine.wire import BrokenWire, Message, Wire
 from webui.schema.names import PreviewMethod
@@ -25,11 +26,11 @@ KEPT_LINES = 40
 class EngineOptions:
     """How the child process is started.
 
-    extensions: folders whose subfolders are extensions; data_dir: where it stands which of them are on (without it,
-    the bundled ones alone).
+    where: the models. extensions: folders whose subfolders are extensions. data_dir: where it stands which of them are
+    on (without it, the bundled ones alone), and what is kept of model files.
     """
 
-    models_dir: Path
+    where: Places | Path
     device: str = "auto"
     dtype: str = "auto"
     preview: PreviewMethod = "auto"
@@ -41,7 +42,7 @@ class EngineOptions:
     def command(self) -> list[str]:
         command = [
             sys.executable, "-m", "webui.engine.child",
-            "--models-dir", str(self.models_dir), "--device", self.device, "--dtype", self.dtype,
+            "--places", Places.of(self.where).to_json(), "--device", self.device, "--dtype", self.dtype,
             "--preview", self.preview,
         ]  # fmt: skip
         for folder in self.extensions:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from webui.checkpoints.files import Stamp, stamp_of
-from webui.networks.files import file_sha256, weights_sha256
+from webui.checkpoints.cache import ModelCache
+from webui.checkpoints.digests import WEIGHTS, WHOLE, Digest, digest_of
 
 SHORT = 12
-Hash = Callable[[Path], str]
-LABELS: Mapping[str, tuple[str, Hash]] = {
-    "lora": ("Lora hashes", weights_sha256),
-    "embedding": ("TI hashes", file_sha256),
-}
+LABELS: Mapping[str, str] = {"lora": "Lora hashes", "embedding": "TI hashes"}
+DIGESTS: Mapping[str, Digest] = {"lora": WEIGHTS, "embedding": WHOLE}
 """Kind of file -> its label, and which sha256 it is known by."""
 
 
@@ -29,10 +26,10 @@ class ActedFile:
 
 
 class Hashes:
-    """Reads each file once, and again when it has changed."""
+    """Reads each file once, and again when it has changed. cache: keeps what was read."""
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[Path, str], tuple[Stamp, str]] = {}
+    def __init__(self, cache: ModelCache | None = None) -> None:
+        self._cache = cache or ModelCache()
 
     def labels(self, files: Iterable[ActedFile]) -> dict[str, str]:
         """Label -> "name: hash, name: hash" in the order of the files; one that cannot be read any more is left out."""
@@ -41,15 +38,11 @@ class Hashes:
             short = self._short(file)
             if short:
                 name = file.name.replace(":", "").replace(",", "")
-                found.setdefault(LABELS[file.kind][0], {})[name] = short
+                found.setdefault(LABELS[file.kind], {})[name] = short
         return {label: ", ".join(f"{name}: {short}" for name, short in named.items()) for label, named in found.items()}
 
     def _short(self, file: ActedFile) -> str:
-        key = file.path, file.kind
         try:
-            stamp = stamp_of(file.path)
-            if key not in self._known or self._known[key][0] != stamp:
-                self._known[key] = stamp, LABELS[file.kind][1](file.path)[:SHORT]
+            return digest_of(file.path, DIGESTS[file.kind], self._cache)[:SHORT]
         except OSError:
             return ""
-        return self._known[key][1]

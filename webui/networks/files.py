@@ -1,19 +1,16 @@
-"""Network files on disk: what stands beside one, the name it goes by, and the hash it is known by."""
+"""Network files on disk: what stands beside one, and the name it goes by."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from webui.checkpoints.files import Stamp, stamp_of
 from webui.networks.peft import CONFIG_FILE
 
-BLOCK = 8 * 1024 * 1024
 FOLDER_STEMS = ("adapter_model", "pytorch_lora_weights")
 """Files that peft and diffusers always name alike: they go by their folder's name."""
 
@@ -42,32 +39,6 @@ def beside(path: Path) -> Mapping[str, Any]:
     """The JSON object of the file's name (A1111's), and peft's settings where the file is peft's; empty without."""
     own = _json_object(path.with_suffix(".json"))
     return {**own, **_json_object(path.parent / CONFIG_FILE)} if path.stem == FOLDER_STEMS[0] else own
-
-
-def weights_sha256(path: Path) -> str:
-    """The sha256 of what follows a file's header: kohya's and A1111's, which stays when metadata changes.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with path.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        file.seek(8 + length)
-        return _sha256(file)
-
-
-def file_sha256(path: Path) -> str:
-    """The sha256 of a whole file, by which embeddings are known. Raises OSError."""
-    with path.open("rb") as file:
-        return _sha256(file)
-
-
-def _sha256(file: BinaryIO) -> str:
-    """Of what there is from here on."""
-    digest = hashlib.sha256()
-    while block := file.read(BLOCK):
-        digest.update(block)
-    return digest.hexdigest()
 
 
 def _json_object(path: Path) -> dict[str, Any]:

@@ -1,58 +1,122 @@
-"""Everything in the models folder that a picture can be drawn with, as the command line lists it. No torch."""
+"""Model files of all kinds as lists show them: the command line, the page, REST. No torch."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from webui.checkpoints.catalogue import Catalogue
-from webui.checkpoints.control_catalogue import ControlCatalogue
-from webui.checkpoints.tiny import TinyCatalogue
-from webui.networks.catalogue import NetworkCatalogue
-from webui.networks.embeddings import EmbeddingCatalogue
+from webui.checkpoints.cache import ModelCache
+from webui.checkpoints.control_catalogue import ControlModel
+from webui.checkpoints.digests import WHOLE
+from webui.checkpoints.entries import Entry
+from webui.checkpoints.tiny import TinyFile
+from webui.checkpoints.trees import Kind
+from webui.checkpoints.vaes import VAEFile
+from webui.networks.catalogue import NetworkFile
+from webui.networks.embeddings import EmbeddingFile
 from webui.networks.family import FAMILY_NAMES
-from webui.networks.hypernetworks import HypernetworkCatalogue
+from webui.networks.hypernetworks import HypernetworkFile
+from webui.schema.results import ModelInfo
+
+Found = ModelInfo | VAEFile | TinyFile | NetworkFile | EmbeddingFile | HypernetworkFile | ControlModel
 
 
 @dataclass(frozen=True)
 class Item:
-    """A file or model folder. said: what it is, or what is wrong with it."""
+    """A file or model folder.
 
+    name: as prompts and lists call it. path: for the server alone, never for a client. where: the label of its place;
+    own: that is of the program's own tree, so that it may be written to. modified: seconds since 1970. type: "LoRA",
+    "ControlNet", ...; family: of checkpoints, "sd1"; "" where it does not tell. said: what it is in words, or what is
+    wrong with it, which is `error`. entry: what its catalogue says.
+    """
+
+    kind: Kind
     name: str
+    path: Path
+    where: str
+    own: bool
     bytes: int
+    modified: float
+    type: str
+    family: str
     said: str
+    error: str
+    sha256: str | None
+    entry: Found
+
+    @cached_property
+    def id(self) -> str:
+        """Stands for it where a path may not be told; the same as long as it lies where it lies."""
+        return hashlib.sha256(f"{self.kind}\0{self.path}".encode()).hexdigest()[:16]
+
+    @property
+    def family_name(self) -> str:
+        return FAMILY_NAMES.get(self.family, self.family)
 
 
-def inventory(models_dir: Path) -> Iterator[Item]:
-    """Checkpoints, VAE files, tiny autoencoders, networks, embeddings, hypernetworks, control models: each by name."""
-    catalogue = Catalogue(models_dir)
-    for model in catalogue.list():
-        yield Item(model.name, model.bytes, model.error or model.family)
-    for vae in catalogue.vaes.list():
-        yield Item(vae.name, _size(vae.path), vae.error or "VAE")
-    for tiny in TinyCatalogue(models_dir).list():
-        yield Item(tiny.name, tiny.bytes, tiny.said)
-    for network in NetworkCatalogue(models_dir).list():
-        said = _told(network.info.kind, network.info.family) if network.info else network.error
-        yield Item(network.name, network.bytes, said)
-    for word in EmbeddingCatalogue(models_dir).list():
-        count = word.info.vectors if word.info else 0
-        plain = "embedding, 1 vector" if count == 1 else f"embedding, {count} vectors"
-        yield Item(word.name, word.bytes, _told(plain, word.info.family) if word.info else word.error)
-    for hyper in HypernetworkCatalogue(models_dir).list():
-        yield Item(hyper.name, hyper.bytes, _told("hypernetwork", hyper.info.family) if hyper.info else hyper.error)
-    for control in ControlCatalogue(models_dir).list():
-        yield Item(control.name, control.bytes, control.error or _told(control.kind, control.family))
+def item_of(kind: Kind, entry: Entry[Any], cache: ModelCache) -> Item:
+    """A listed file of a kind, as all lists show it."""
+    found: Found = entry.item
+    type, family, said, error = _TOLD[kind](found)
+    digest = cache.digest(str(entry.path), WHOLE, entry.stamp[:2])
+    return Item(
+        kind, entry.name, entry.path, entry.place.label, entry.place.own, entry.stamp[1], entry.stamp[0] / 1e9, type,
+        family, error or said, error, digest, found,
+    )  # fmt: skip
+
+
+Told = tuple[str, str, str, str]
+"""Type, family, what is said of it, what is wrong with it."""
+
+
+def _checkpoint(found: ModelInfo) -> Told:
+    return "checkpoint", found.family, found.family, found.error
+
+
+def _vae(found: VAEFile) -> Told:
+    return "VAE", "", "VAE", found.error
+
+
+def _tiny(found: TinyFile) -> Told:
+    return "tiny autoencoder", "sdxl" if found.sdxl else "", found.said, found.error
+
+
+def _network(found: NetworkFile) -> Told:
+    return _of(found.info.kind, found.info.family) if found.info else ("LoRA", "", "", found.error)
+
+
+def _embedding(found: EmbeddingFile) -> Told:
+    if found.info is None:
+        return "embedding", "", "", found.error
+    count = found.info.vectors
+    plain = "embedding, 1 vector" if count == 1 else f"embedding, {count} vectors"
+    return "embedding", found.info.family, _told(plain, found.info.family), ""
+
+
+def _hypernetwork(found: HypernetworkFile) -> Told:
+    return _of("hypernetwork", found.info.family) if found.info else ("hypernetwork", "", "", found.error)
+
+
+def _control(found: ControlModel) -> Told:
+    return (*_of(found.kind, found.family)[:3], found.error)
+
+
+def _of(kind: str, family: str) -> Told:
+    return kind, family, _told(kind, family), ""
 
 
 def _told(kind: str, family: str) -> str:
     return f"{kind}, {FAMILY_NAMES.get(family, family)}" if family else kind
 
 
-def _size(path: Path) -> int:
-    """0 for a file that has gone since it was listed."""
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0
+_TOLD: dict[Kind, Callable[[Any], Told]] = {
+    "checkpoint": _checkpoint, "vae": _vae, "vae_approx": _tiny, "lora": _network, "embedding": _embedding,
+    "hypernetwork": _hypernetwork, "controlnet": _control,
+}  # fmt: skip
+LISTED: tuple[Kind, ...] = tuple(_TOLD)
+"""The kinds that are listed, in their order."""

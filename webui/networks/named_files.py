@@ -99,7 +99,7 @@ class NamedFiles(Generic[F]):
 
     def entries(self, age: float = SOON) -> Sequence[Entry[F]]:
         """The same, with where they lie. age: seconds that a look at the disk may be old."""
-        return sorted(self._listing.snapshot(age).entries, key=lambda entry: entry.name.lower())
+        return self._listing.snapshot(age).by_name
 
     def stamped(self) -> builtins.list[tuple[Stamp, F]]:
         """The files in the order of the places, with what changes when one does."""

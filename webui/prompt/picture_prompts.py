@@ -9,6 +9,7 @@ from functools import cached_property, reduce
 from pathlib import Path
 
 from webui.images.form import Form
+from webui.prompt.prompt_files import PromptFiles
 from webui.prompt.styles import Style, Styles, laid_over, read_names, write_names
 from webui.prompt.wildcards import expand, has_choices, sure_names
 from webui.schema.errors import AtelierError, BadRequest, NotFound
@@ -38,9 +39,9 @@ class Wildcards:
         self._lines: dict[Path, tuple[str, ...]] = {}
 
     @classmethod
-    def beside(cls, models_dir: Path) -> Wildcards:
-        """Those in models/wildcards, and in the folder wildcards beside models."""
-        return cls((models_dir / "wildcards", models_dir.parent / "wildcards"))
+    def beside(cls, where: Path | PromptFiles) -> Wildcards:
+        """Those in a folder of models and beside it, or those of all places."""
+        return cls(PromptFiles.of(where).wildcards)
 
     @cached_property
     def files(self) -> Mapping[str, Path]:
@@ -129,7 +130,7 @@ def styled(request: Request, styles: Styles) -> Request:
     return request.model_copy(update=laid)
 
 
-def written_form(form: Form, models_dir: Path) -> Form:
+def written_form(form: Form, where: Path | PromptFiles) -> Form:
     """A picture's form with its styles, and its prompts as they were written, where these make the same prompts here;
     otherwise as it is, with a note."""
     names = read_names(form.written.get("Styles", ""))
@@ -139,7 +140,7 @@ def written_form(form: Form, models_dir: Path) -> Form:
     more = {name: form.values[name] for name in ("seed", "enable_hr") if name in form.values}
     try:
         request = parse_request({"kind": "txt2img", **written, "styles": names, "seed": 0, **more})
-        made = PicturePrompts(request, Wildcards.beside(models_dir), Styles.beside(models_dir)).request_of(0)
+        made = PicturePrompts(request, Wildcards.beside(where), Styles.beside(where)).request_of(0)
     except AtelierError:
         made = None
     if made is None or any(text.split() != form.values[field].split() for field, text in prompts_of(made).items()):
@@ -148,14 +149,14 @@ def written_form(form: Form, models_dir: Path) -> Form:
     return replace(form, values={**form.values, **written, "styles": names})
 
 
-def check_names(request: Request, models_dir: Path) -> Request:
+def check_names(request: Request, where: Path | PromptFiles) -> Request:
     """The request with its styles laid over its prompts; all that these surely need is there.
 
     Raises:
         NotFound: there is no style, or no wildcard file, of a name. BadRequest: the file of styles cannot be read.
     """
-    laid = styled(request, Styles.beside(models_dir)) if request.styles else request
-    wildcards = Wildcards.beside(models_dir)
+    laid = styled(request, Styles.beside(where)) if request.styles else request
+    wildcards = Wildcards.beside(where)
     for name in (name for text in prompts_of(laid).values() for name in sure_names(text)):
         wildcards.find(name)
     return laid

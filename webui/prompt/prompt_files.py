@@ -14,6 +14,11 @@ class PromptFiles:
     wildcards: tuple[Path, ...] = ()
 
     @classmethod
+    def of(cls, where: Path | PromptFiles) -> PromptFiles:
+        """Those of a folder of models alone; files as they are."""
+        return where if isinstance(where, PromptFiles) else cls.beside(where)
+
+    @classmethod
     def beside(cls, models_dir: Path) -> PromptFiles:
         """Those beside the folder models, as A1111 has it, and in it."""
         return cls(

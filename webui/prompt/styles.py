@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from webui.prompt.prompt_files import PromptFiles
 from webui.schema.errors import BadRequest, NotFound
 
 LARGEST_FILE = 16_000_000
@@ -31,9 +32,9 @@ class Styles:
         self.files = tuple(files)
 
     @classmethod
-    def beside(cls, models_dir: Path) -> Styles:
-        """Those in styles.csv beside the folder models, as A1111 has it, and in models/styles.csv."""
-        return cls((models_dir.parent / "styles.csv", models_dir / "styles.csv"))
+    def beside(cls, where: Path | PromptFiles) -> Styles:
+        """Those beside a folder of models and in it, or those of all places."""
+        return cls(PromptFiles.of(where).styles)
 
     def all(self) -> dict[str, Style]:
         """All of them by name, read anew.

@@ -5,9 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from webui.checkpoints.catalogue import Catalogue
-from webui.checkpoints.control_catalogue import ControlCatalogue
 from webui.engine.interface import EngineFactory, EngineLike
+from webui.networks.library import Library
 from webui.prompt.styles import Styles
 from webui.runtime.database import Database
 from webui.runtime.downloads import Downloads
@@ -31,7 +30,7 @@ from webui.schema.resolve import default_model
 class Runtime:
     """Jobs, pictures in and out, and models of one server, with the engine that draws.
 
-    models: the checkpoints at hand; None: those below `settings.models_dir`.
+    models: the checkpoints at hand; None: those of `settings.places`.
 
     Raises:
         FolderInUse: another server uses the data folder. DiskError: it cannot be used.
@@ -39,8 +38,9 @@ class Runtime:
 
     def __init__(self, settings: Settings, engine: EngineFactory, models: Models | None = None) -> None:
         self.settings = settings
-        self.catalogue: Models = models or Catalogue(settings.models_dir)
         self._lock = FolderLock(settings.data_dir)
+        self.library = Library.of(settings.places, settings.data_dir)
+        self.catalogue: Models = models or self.library.checkpoints
         try:
             self._open(engine)
         except BaseException:
@@ -57,8 +57,10 @@ class Runtime:
         self._hashes = Hashes(self.catalogue, records)
         self.extensions = Extensions(settings.extensions_dirs, settings.data_dir, settings.extensions_locked)
         self.downloads = Downloads(self.extensions, settings.models_dir)
-        self.styles = StyleBook(Styles.beside(settings.models_dir), settings.extensions_locked)
-        self.steering = Steering(ControlCatalogue(settings.models_dir), self.extensions, self.catalogue)
+        self.styles = StyleBook(
+            Styles.beside(settings.places.prompts), settings.extensions_locked, Styles.beside(settings.models_dir).files
+        )
+        self.steering = Steering(self.library.controls, self.extensions, self.catalogue, self.library.named)
         self._runner = Runner(self._ledger, engine, self.catalogue, self._hashes, self.inputs, self.outputs)
         self.desk = Desk(self.catalogue, self.inputs, self.steering, settings.default_model)
         self.jobs = Jobs(self._ledger, self._runner, self.desk)
@@ -84,6 +86,7 @@ class Runtime:
         self._runner.stop()
         self.outputs.close()
         self._database.close()
+        self.library.close()
         self._lock.release()
 
     def __enter__(self) -> Self:

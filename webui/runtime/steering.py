@@ -40,11 +40,17 @@ class Checkpoints(Protocol):
 class Steering:
     """What requests may say of control units and extensions on this server."""
 
-    def __init__(self, catalogue: ControlCatalogue, extensions: Extensions, checkpoints: Checkpoints) -> None:
+    def __init__(
+        self,
+        catalogue: ControlCatalogue,
+        extensions: Extensions,
+        checkpoints: Checkpoints,
+        networks: Catalogues | None = None,
+    ) -> None:
         self.catalogue = catalogue
         self.extensions = extensions
         self._checkpoints = checkpoints
-        self._networks = Catalogues.of(catalogue.models_dir)
+        self._networks = networks or Catalogues.of(catalogue.places)
 
     def check(self, request: Request) -> tuple[Request, tuple[str, ...]]:
         """The resolved request with all parameters of its units and extensions filled in, and notes for the user.
@@ -113,7 +119,7 @@ class Steering:
     def _check_prompt(self, request: Request) -> None:
         """Styles, wildcard files and networks of a prompt are there and fit; those of choices are checked when these
         are made."""
-        laid = check_names(request, self.catalogue.models_dir)
+        laid = check_names(request, self.catalogue.places.prompts)
         passes = [(laid.prompt, laid.model)]
         if isinstance(laid, Txt2Img) and laid.enable_hr:
             passes.append((hires_request(laid).prompt, hires_model(laid) or laid.model))

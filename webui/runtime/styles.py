@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from webui.prompt.stylefile import checked, with_style, without_style
@@ -20,14 +20,16 @@ LOCKED = (
 
 
 class StyleBook:
-    """The styles of a server, which can be changed. locked: nothing may be changed.
+    """The styles of a server, which can be changed. locked: nothing may be changed. own: the files that may be written,
+    all where nothing is said; others belong to other programs.
 
     The file as it was before the last change stands beside it, as styles.csv.bak.
     """
 
-    def __init__(self, styles: Styles, locked: bool = False) -> None:
+    def __init__(self, styles: Styles, locked: bool = False, own: Sequence[Path] | None = None) -> None:
         self.locked = locked
         self.styles = styles
+        self._own = tuple(styles.files) if own is None else tuple(own)
         self._lock = threading.Lock()
 
     def save(self, style: Style, replace: bool = False) -> None:
@@ -45,8 +47,9 @@ class StyleBook:
                 raise AlreadyThere(
                     f"There is a style {style.name[:60]!r} already.", "Replace it, or take another name."
                 )
-            there = [path for path in self.styles.files if path.is_file()]
-            _change((homes or there or self.styles.files)[0], lambda data: with_style(data, style))
+            own = [path for path in homes if path in self._own]
+            there = [path for path in self._own if path.is_file()]
+            _change((own or there or self._own)[0], lambda data: with_style(data, style))
 
     def delete(self, name: str) -> None:
         """Take a style out of all files.
@@ -59,6 +62,8 @@ class StyleBook:
             homes = self.styles.having(name)
             if not homes:
                 raise NotFound(f"There is no style {name[:60]!r}.")
+            if any(path not in self._own for path in homes):
+                raise Forbidden(f"The style {name[:60]!r} is kept by another program.", "Delete it there.")
             for path in homes:
                 _change(path, lambda data: without_style(data, name))
 

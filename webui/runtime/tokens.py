@@ -47,13 +47,13 @@ class _Reader:
 
 
 class Tokens:
-    """Counts with the tokenizer of the checkpoint that is asked for; the last one is kept. models_dir: where the
-    embeddings are that prompts name."""
+    """Counts with the tokenizer of the checkpoint that is asked for; the last one is kept. embeddings: those
+    that prompts may name."""
 
-    def __init__(self, models: Paths, models_dir: Path) -> None:
+    def __init__(self, models: Paths, embeddings: EmbeddingCatalogue) -> None:
         self._models = models
         self._lock = threading.Lock()
-        self._embeddings = EmbeddingCatalogue(models_dir)
+        self._embeddings = embeddings
         self._kept: tuple[tuple[Path, Stamp], _Reader] | None = None
 
     def count(

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import webui
+from webui.checkpoints.places import Places
 from webui.schema.names import PREVIEW_METHODS, PreviewMethod
+from webui.server.model_options import add_model_options, places_of
 
 ROOT = Path(webui.__file__).resolve().parent.parent
 PORT = 7860
@@ -31,7 +33,7 @@ class ServeOptions:
     auth_file: Path | None
     no_auth: bool
     allowed_host: tuple[str, ...]
-    models_dir: Path
+    places: Places
     output_dir: Path
     data_dir: Path
     device: str
@@ -39,6 +41,7 @@ class ServeOptions:
     preview: PreviewMethod
     default_model: str
     extensions_dir: tuple[Path, ...]
+    no_hashing: bool
     allow_remote_extensions: bool
     open_browser: bool
 
@@ -49,7 +52,10 @@ class ServeOptions:
 
     @classmethod
     def of(cls, parsed: argparse.Namespace) -> ServeOptions:
-        given: dict[str, Any] = {name: getattr(parsed, name) for name in cls.__dataclass_fields__}
+        """Raises BadRequest where a file of paths cannot be read."""
+        plain = (name for name in cls.__dataclass_fields__ if name != "places")
+        given: dict[str, Any] = {name: getattr(parsed, name) for name in plain}
+        given["places"] = places_of(parsed)
         lists = {name: tuple(given[name]) for name in ("auth", "allowed_host", "extensions_dir")}
         return cls(**{**given, **lists})
 
@@ -59,31 +65,36 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     _add_login(parser.add_argument_group("login"))
     folders = parser.add_argument_group("folders and device")
     add_common_options(folders)
-    folders.add_argument(
-        "--data-dir", type=Path, default=ROOT / "data", metavar="DIR", help="the program's own data (default: data)"
-    )
+    add_data_option(folders)
     folders.add_argument(
         "--preview", default="auto", choices=PREVIEW_METHODS,
         help="what shows a picture while it is drawn: tiny (an autoencoder in models/VAE-approx), linear (a map of "
         "colours) or none (default: auto, which is tiny where there is one)",
     )  # fmt: skip
     folders.add_argument("--default-model", default="", metavar="NAME", help="what a request that names no model means")
+    folders.add_argument(
+        "--no-hashing", action="store_true",
+        help="do not read all model files in the background to know them by their sha256: only those that are used",
+    )  # fmt: skip
     _add_extensions(parser.add_argument_group("extensions"))
     parser.add_argument("--open-browser", action="store_true", help="open the page when it is ready")
 
 
 def add_common_options(parser: argparse._ActionsContainer) -> None:
     """Folders and device: of every command."""
-    parser.add_argument(
-        "--models-dir", type=Path, default=ROOT / "models", metavar="DIR",
-        help="holds Stable-diffusion and its sisters (default: models)",
-    )  # fmt: skip
+    add_model_options(parser, ROOT)
     parser.add_argument(
         "--output-dir", type=Path, default=ROOT / "outputs", metavar="DIR",
         help="where pictures are saved (default: outputs)",
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, help="number format of the models (default: auto)")
+
+
+def add_data_option(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--data-dir", type=Path, default=ROOT / "data", metavar="DIR", help="the program's own data (default: data)"
+    )
 
 
 def _add_network(group: argparse._ArgumentGroup) -> None:

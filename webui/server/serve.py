@@ -26,6 +26,7 @@ from webui.server.environment import installation_name, prepare
 from webui.server.front import LOOPBACK, Front, say
 from webui.server.guard import App
 from webui.server.hosts import Hosts
+from webui.server.model_options import missing_note
 from webui.server.options import ServeOptions
 from webui.server.passwords import Users
 from webui.server.ports import open_socket
@@ -58,6 +59,8 @@ def serve(options: ServeOptions, parts: Parts | None = None) -> int:
     credentials = gather(options.auth, options.auth_file, os.environ, exposed=options.exposed, no_auth=options.no_auth)
     relay = _relay(options)
     say(f"Atelier {webui.__version__} is starting.")
+    if missing := missing_note(options.places):
+        say(missing)
     try:
         with Runtime(settings_of(options), parts.engine or engine_of(options), parts.models) as runtime:
             return _run(options, runtime, credentials, relay)
@@ -67,8 +70,11 @@ def serve(options: ServeOptions, parts: Parts | None = None) -> int:
 
 
 def settings_of(options: ServeOptions) -> Settings:
-    names = ("models_dir", "output_dir", "data_dir", "device", "dtype", "default_model")
+    names = ("output_dir", "data_dir", "device", "dtype", "default_model")
     return Settings(
+        models_dir=options.places.models_dir,
+        extra=options.places.extra,
+        hashing=not options.no_hashing,
         **{name: getattr(options, name) for name in names},
         extensions_dirs=(HOME, *options.extensions_dir),
         extensions_locked=options.exposed and not options.allow_remote_extensions,
@@ -77,7 +83,7 @@ def settings_of(options: ServeOptions) -> Settings:
 
 def engine_of(options: ServeOptions) -> EngineFactory:
     engine = EngineOptions(
-        options.models_dir, options.device, options.dtype, preview=options.preview,
+        options.places, options.device, options.dtype, preview=options.preview,
         extensions=(HOME, *options.extensions_dir), data_dir=options.data_dir,
     )  # fmt: skip
     return functools.partial(EngineProcess, engine)
