@@ -77,6 +77,7 @@ def generate(arguments: Sequence[str]) -> int:
     request = build_request(parsed, {name: _reference(data) for name, data in pictures.items()}, steered)
     pipeline = webui.Pipeline.load(
         request.model, models_dir=places, device=parsed.device, dtype=parsed.dtype,
+        unet_storage=parsed.unet_storage,
         extensions_dirs=found.folders, data_dir=parsed.data_dir,
     )  # fmt: skip
     for data in (*pictures.values(), *steered.pictures):

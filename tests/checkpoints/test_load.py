@@ -194,3 +194,71 @@ def test_a_cut_off_file_is_not_loaded(tiny_files, tmp_path):
     data = tiny_files["sd1"].read_bytes()
     (tmp_path / "m.safetensors").write_bytes(data[: len(data) // 2])
     assert "cut off" in error_of(tmp_path / "m.safetensors")
+
+
+STORED = "model.diffusion_model.middle_block.0.in_layers.2.weight"
+OUR_STORED = "middle_block.0.in_layers.2.weight"
+
+
+@pytest.mark.parametrize(
+    ("wish", "family", "expected"),
+    [
+        ("dtype", "sd1", torch.float16),
+        ("file", "sd1", torch.float16),
+        ("float8_e4m3", "sd1", torch.float8_e4m3fn),
+        ("float8_e5m2", "sd1", torch.float8_e5m2),
+        ("float8-sdxl", "sd1", torch.float16),
+        ("float8-sdxl", "sdxl", torch.float8_e4m3fn),
+    ],
+)
+def test_the_weights_of_a_unet_are_stored_as_wished(tiny_files, wish, family, expected):
+    model = load_checkpoint(tiny_files[family], torch.float16, unet_storage=wish)
+    exact = load_file(tiny_files[family])[STORED]
+    weight = model.unet.get_parameter(OUR_STORED)
+    assert weight.dtype == expected
+    assert torch.equal(weight.float(), exact.to(expected).float())
+    others = [weight for name, weight in model.unet.named_parameters() if name.startswith(("time_embed", "out."))]
+    others += [weight for module in (model.vae, *model.texts) for weight in module.parameters()]
+    assert {weight.dtype for weight in others} == {torch.float16}
+
+
+@pytest.mark.parametrize("wish", ["file", "float8_e5m2", "float8-sdxl"])
+def test_a_file_in_8_bits_stays_so_and_mapped_where_that_is_wished(tiny_files, tmp_path, wish):
+    path = tmp_path / "eight.safetensors"
+
+    def eight(tensors):
+        for name, tensor in tensors.items():
+            if name.startswith("model.diffusion_model."):
+                tensors[name] = tensor.to(torch.float8_e4m3fn)
+
+    rewrite(tiny_files["sd1"], path, eight)
+    kept, cast = (load_checkpoint(path, torch.float16, unet_storage=one) for one in (wish, "dtype"))
+    assert kept.unet.get_parameter(OUR_STORED).dtype == torch.float8_e4m3fn
+    assert cast.unet.get_parameter(OUR_STORED).dtype == torch.float16
+    assert kept.unet.get_parameter("out.2.weight").dtype == torch.float16
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    stored = {name: one for name, one in kept.unet.state_dict().items() if one.dtype == torch.float8_e4m3fn}
+    starts = {name: header[f"model.diffusion_model.{name}"]["data_offsets"][0] for name in stored}
+    assert len({tensor.data_ptr() - starts[name] for name, tensor in stored.items()}) == 1
+    x, times, context = (
+        torch.ones(1, 4, 8, 8).half(),
+        torch.tensor([5.0]),
+        torch.ones(1, 3, kept.config.unet.context_dim),
+    )
+    assert torch.equal(kept.unet(x, times, context.half()), cast.unet(x, times, context.half()))
+
+
+def test_weights_in_8_bits_with_a_scale_are_multiplied_and_not_kept_so(tiny_files, tmp_path):
+    path = tmp_path / "scaled.safetensors"
+
+    def scaled(tensors):
+        tensors[STORED.replace(".weight", ".scale_weight")] = torch.tensor([0.5])
+        tensors[STORED] = (tensors[STORED] * 2).to(torch.float8_e4m3fn)
+
+    rewrite(tiny_files["sd1"], path, scaled)
+    expected = (load_file(tiny_files["sd1"])[STORED] * 2).to(torch.float8_e4m3fn).float() / 2
+    weight = load_checkpoint(path, unet_storage="file").unet.get_parameter(OUR_STORED)
+    assert weight.dtype == torch.float32
+    assert torch.equal(weight, expected)

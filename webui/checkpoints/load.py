@@ -18,19 +18,27 @@ from webui.checkpoints.reading import Reader, unknown_names
 from webui.checkpoints.source import Checkpoint, open_checkpoint
 from webui.checkpoints.support import check_supported
 from webui.checkpoints.tokenizers import load_tokenizers
-from webui.nn.config import ModelConfig
+from webui.nn.config import SDXL, ModelConfig
 from webui.nn.depth import DepthEstimator, build_depth
 from webui.nn.depth_config import DepthConfig
+from webui.nn.storage import placed, store_unet
 from webui.nn.text import TextEncoder, build_text
 from webui.nn.unet import UNet
 from webui.nn.vae import VAE as Autoencoder
 from webui.prompt.tokenize import Tokenizer
 from webui.schema.errors import ModelError
+from webui.schema.storage import UnetStorage
 
 ABOUT_KEY = "atelier.about"
 PREVIEW_KEY = "atelier.preview"
 
 M = TypeVar("M", bound=nn.Module)
+FORMATS: Mapping[UnetStorage, torch.dtype | None] = {
+    "file": None,
+    "float8_e4m3": torch.float8_e4m3fn,
+    "float8_e5m2": torch.float8_e5m2,
+}
+"""What weights are rounded to; None: only those that are in 8 bits already stay so."""
 _AGAIN = "Download the file again, or get another version of it."
 
 
@@ -92,8 +100,15 @@ def read_checkpoint(path: Path) -> Checked:
     return Checked(source, config, load_tokenizers(source, config), layouts)
 
 
-def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu") -> LoadedModel:
+def load_checkpoint(
+    path: Path,
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    unet_storage: UnetStorage = "dtype",
+) -> LoadedModel:
     """The models of a checkpoint (a safetensors file or a diffusers folder), ready to be called.
+
+    dtype: what they work in; unet_storage: how the U-Net's weights lie in memory.
 
     Raises:
         ModelError: it cannot be used; cause and cure.
@@ -104,7 +119,9 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torc
 
         def fill(module: M, layout: Layout, dtype: torch.dtype = dtype) -> M:
             filled = fill_module(module, layout, header, read, path.name)
-            return filled.to(device=device, dtype=dtype)
+            if isinstance(filled, UNet):
+                store_as(unet_storage, filled, checked.config.family)
+            return placed(filled, device, dtype)
 
         def estimator(config: DepthConfig) -> DepthEstimator:
             # in half precision the ResNet's standardised weights overflow
@@ -127,6 +144,14 @@ def load_checkpoint(path: Path, dtype: torch.dtype = torch.float32, device: torc
             depth=estimator(checked.config.depth) if checked.config.depth else None,
         )
         return replace(model, unknown=tuple(unknown_names(header.tensors, read.taken)))
+
+
+def store_as(wish: UnetStorage, unet: UNet, family: str) -> None:
+    """Let the weights of a U-Net lie in memory as it is wished; "auto" is for the caller to decide."""
+    if wish == "float8-sdxl":
+        wish = "float8_e4m3" if family.startswith(SDXL.family) else "file"
+    if wish in FORMATS:
+        store_unet(unet, FORMATS[wish])
 
 
 def fill_module(module: M, layout: Layout, header: Header, read: Callable[[str], Tensor], file: str) -> M:

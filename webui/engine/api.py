@@ -30,6 +30,7 @@ from webui.schema.events import Event, Failed, ImageReady, MapReady, Note, Prepa
 from webui.schema.requests import ImageRef, Img2Img, Request, parse_request
 from webui.schema.resolve import default_model, enlarged, resolve
 from webui.schema.results import ModelInfo, by_rank
+from webui.schema.storage import UnetStorage
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,7 @@ class Pipeline:
         models_dir: Places | str | Path = "models",
         device: str = "auto",
         dtype: str = "auto",
+        unet_storage: UnetStorage = "auto",
         extensions_dirs: Sequence[Path] = (HOME,),
         data_dir: Path | None = None,
     ) -> Pipeline:
@@ -147,9 +149,8 @@ class Pipeline:
             root, name = place_of(path)
             models_dir = replace(Places.of(models_dir), models_dir=root)
         folders = Folders(tuple(extensions_dirs), data_dir)
-        engine = Engine(
-            Places.of(models_dir), place(device, dtype), folders=folders, preview="none"
-        )  # nobody sees them
+        placement = place(device, dtype, unet_storage)
+        engine = Engine(Places.of(models_dir), placement, folders=folders, preview="none")  # nobody sees them
         catalogue = engine.models.catalogue
         return cls(engine, catalogue.find(default_model(catalogue.list(), name)))
 

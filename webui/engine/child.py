@@ -50,7 +50,7 @@ def _engine(options: Any, wire: Wire, worker: Worker) -> Any:
 
     return Engine(
         Places.from_json(options.places),
-        place(options.device, options.dtype),
+        place(options.device, options.dtype, options.unet_storage),
         watch=lambda kind, seconds: wire.send({"type": "call", "kind": kind, "seconds": seconds}),
         folders=Folders(tuple(map(Path, options.extensions_dir)), Path(options.data_dir) if options.data_dir else None),
         restart=worker.end,
@@ -64,6 +64,7 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--places", required=True, help="of `Places.to_json`")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--unet-storage", default="auto")
     parser.add_argument("--preview", default="auto", choices=PREVIEW_METHODS)
     parser.add_argument("--extensions-dir", action="append", default=[])
     parser.add_argument("--data-dir")

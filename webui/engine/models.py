@@ -96,7 +96,7 @@ class Models:
 
     def _load(self, path: Path) -> LoadedModel:
         try:
-            return load_checkpoint(path, self.placement.dtype, self.placement.device)
+            return load_checkpoint(path, self.placement.dtype, self.placement.device, self.placement.unet_storage)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise

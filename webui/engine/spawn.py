@@ -18,6 +18,7 @@ from webui.checkpoints.places import Places
 from webui.engine.watchdog import Patience
 from webui.engine.wire import BrokenWire, Message, Wire
 from webui.schema.names import PreviewMethod
+from webui.schema.storage import UnetStorage
 
 KEPT_LINES = 40
 
@@ -33,6 +34,7 @@ class EngineOptions:
     where: Places | Path
     device: str = "auto"
     dtype: str = "auto"
+    unet_storage: UnetStorage = "auto"
     preview: PreviewMethod = "auto"
     patience: Patience = field(default_factory=Patience)
     extensions: tuple[Path, ...] = ()
@@ -43,7 +45,7 @@ class EngineOptions:
         command = [
             sys.executable, "-m", "webui.engine.child",
             "--places", Places.of(self.where).to_json(), "--device", self.device, "--dtype", self.dtype,
-            "--preview", self.preview,
+            "--unet-storage", self.unet_storage, "--preview", self.preview,
         ]  # fmt: skip
         for folder in self.extensions:
             command += ["--extensions-dir", str(folder)]

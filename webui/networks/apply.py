@@ -4,7 +4,7 @@ On a CPU the changed weight takes the original's place and the original, which m
 touched: putting networks on that were worked out before, and taking them off, exchanges pointers. On a GPU the change
 is written over the original, which waits in the CPU's memory: no more of the GPU's is needed. Either way a weight is
 worked out anew from its original in float32 and rounded once, so that changing a strength in the middle of a picture
-leaves no rounding behind.
+leaves no rounding behind. Weights that are stored in 8 bits are rounded by chance, the same each time (`dithered`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from webui.networks.kept import KeptWeights, WorkedOut
 from webui.networks.load import model_parts
 from webui.networks.names import Place
 from webui.networks.steps import Step, Use, steps_by_place, work_out
+from webui.nn.storage import FLOAT8, dithered
 from webui.schema.errors import ModelError
 
 
@@ -167,6 +168,8 @@ class AppliedNetworks:
     def _put(self, part: str, name: str, value: Tensor) -> None:
         """value: in the parameter's shape and of its dtype, or float32, which is rounded once to that."""
         parameter = self._parameter(part, name)
+        if parameter.dtype in FLOAT8 and value.dtype != parameter.dtype:
+            value = dithered(value, parameter.dtype)
         if (part, name) not in self._originals:
             over = parameter.device.type != "cpu" if self._over is None else self._over
             kept = parameter.data.to("cpu", copy=True) if over else parameter.data

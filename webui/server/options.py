@@ -11,6 +11,7 @@ import webui
 from webui.checkpoints.places import Places
 from webui.schema.names import PREVIEW_METHODS, PreviewMethod
 from webui.server.model_options import add_model_options, places_of
+from webui.schema.storage import UNET_STORAGES, UnetStorage
 
 ROOT = Path(webui.__file__).resolve().parent.parent
 PORT = 7860
@@ -38,6 +39,7 @@ class ServeOptions:
     data_dir: Path
     device: str
     dtype: str
+    unet_storage: UnetStorage
     preview: PreviewMethod
     default_model: str
     extensions_dir: tuple[Path, ...]
@@ -89,6 +91,12 @@ def add_common_options(parser: argparse._ActionsContainer) -> None:
     )  # fmt: skip
     parser.add_argument("--device", default="auto", help=f"{DEVICES} (default: auto)")
     parser.add_argument("--dtype", default="auto", choices=DTYPES, help="number format of the models (default: auto)")
+    parser.add_argument(
+        "--unet-storage", default="auto", choices=UNET_STORAGES,
+        help="how the U-Net's weights lie in memory: dtype: as the models work; file: as dtype, but what a file has in "
+        "8 bits stays so; float8: in 8 bits, which takes half of float16 and changes pictures; float8-sdxl: the same "
+        "for SDXL alone; auto: file on a GPU, else dtype (default: auto)",
+    )  # fmt: skip
 
 
 def add_data_option(parser: argparse._ActionsContainer) -> None:

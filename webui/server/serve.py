@@ -83,7 +83,7 @@ def settings_of(options: ServeOptions) -> Settings:
 
 def engine_of(options: ServeOptions) -> EngineFactory:
     engine = EngineOptions(
-        options.places, options.device, options.dtype, preview=options.preview,
+        options.places, options.device, options.dtype, options.unet_storage, options.preview,
         extensions=(HOME, *options.extensions_dir), data_dir=options.data_dir,
     )  # fmt: skip
     return functools.partial(EngineProcess, engine)
