@@ -236,6 +236,24 @@ def test_img2img_gives_its_own_picture_to_a_unit_without_one(window: Window, ser
     assert server.jobs()[0]["request"]["control"][0]["image"] is None
 
 
+def test_the_resize_mode_of_a_unit_can_be_chosen_only_where_it_counts(window: Window, picture: Path) -> None:
+    window.tab("img2img")
+    unit = panel(window, "img2img")
+    modes = unit.get_by_role("radiogroup", name="Resize mode")
+    reason = unit.get_by_text("The Resize mode of this tab holds: the unit has no picture of its own.")
+    expect(reason).to_be_visible()
+    expect(modes.get_by_role("radio", disabled=True)).to_have_count(3)
+    expect(modes.get_by_role("radio", checked=True)).to_have_count(0)
+    load(unit, picture)
+    expect(reason).to_have_count(0)
+    expect(modes.get_by_role("radio", name="Crop and Resize")).to_be_checked()
+    modes.get_by_role("radio", name="Just Resize").click()
+    expect(modes.get_by_role("radio", name="Just Resize")).to_be_checked()
+    window.tab("txt2img")
+    plain = panel(window).get_by_role("radiogroup", name="Resize mode")
+    expect(plain.get_by_role("radio", disabled=True)).to_have_count(0)
+
+
 def test_what_the_model_sees_in_inpaint_is_asked_with_the_form_and_the_mask_of_the_job(
     window: Window, server: Server, picture: Path
 ) -> None:

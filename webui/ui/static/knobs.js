@@ -75,16 +75,18 @@ atelier.knobs = (() => {
   }
 
   /** A few choices side by side. */
-  function segments(spec, value, change) {
+  /** reason: why none of them can be chosen, "" where one can. */
+  function segments(spec, value, change, reason = "") {
     const buttons = spec.choices.map((item) => {
       const [key, label] = Array.isArray(item) ? item : [item, item];
       const press = (event) => {
         buttons.forEach((other) => other.setAttribute("aria-checked", String(other === event.currentTarget)));
         change(key);
       };
-      return el("button", { type: "button", role: "radio", "aria-checked": String(key === value), onclick: press }, label);
+      return el("button", { type: "button", role: "radio", "aria-checked": String(key === value && !reason), disabled: Boolean(reason), onclick: press }, label);
     });
-    return frame(spec, "segments", head(spec), el("div", { class: "a-segments", role: "radiogroup", "aria-label": spec.label }, ...buttons));
+    const told = reason ? el("small", { class: "a-soft" }, reason) : null;
+    return frame(spec, "segments", head(spec), el("div", { class: "a-segments", role: "radiogroup", "aria-label": spec.label }, ...buttons), told);
   }
 
   /** A part that folds away. `open` is told when it is opened or closed. */

@@ -9,8 +9,8 @@ atelier.unit = (() => {
     const spec = (id) => about.fields.find((field) => field.id === id);
     const plain = (id) => knob(spec(id), unit[id], (value) => given.set({ [id]: value }));
     const row = (kind, ...inside) => el("div", { class: `a-knobs ${kind}` }, ...inside);
-    const side = (id) => segments(spec(id), unit[id], (value) => given.set({ [id]: value }));
-    const modes = [side("mode"), side("resize_mode"), given.tab === "txt2img" ? side("hr_option") : null];
+    const side = (id, reason) => segments(spec(id), unit[id], (value) => given.set({ [id]: value }), reason);
+    const modes = [side("mode"), side("resize_mode", overruled(given)), given.tab === "txt2img" ? side("hr_option") : null];
     return el("div", { class: "a-unit", "data-tab": given.tab },
       top(given, plain),
       pictures(given),
@@ -21,6 +21,9 @@ atelier.unit = (() => {
       row("a-modes", ...modes),
       more(given, row, plain));
   }
+
+  /** Why a unit's own resize mode does not count; "" where it does. */
+  const overruled = ({ unit, tab }) => (tab === "txt2img" || unit.image ? "" : "The Resize mode of this tab holds: the unit has no picture of its own.");
 
   function top(given, plain) {
     const remove = el("button", { type: "button", class: "a-plain", onclick: given.remove }, "Remove");
