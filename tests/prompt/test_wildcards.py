@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from webui.prompt.wildcards import DEEPEST, expand, has_choices, read_template, sure_names
+from webui.prompt.wildcards import DEEPEST, expand, has_choices, read_template, written_names
 from webui.schema.errors import AtelierError, BadRequest, NotFound
 
 FILES = {
@@ -140,8 +140,9 @@ def test_choices_as_deep_as_allowed_are_read():
     [
         ("a __x/y__ ball, __z__", ("x/y", "z")),
         ("{2$$__x__} {1$${2$$red __y__}}", ("x", "y")),
-        (r"{a|__x__} {0-2$$__y__} \__z__ [__w", ()),
+        (r"{a|__x__} {0-2$$__y__} \__z__ [__w", ("x", "y")),
+        ("{a|{b|{__x__|__y__}}} __x__", ("x", "y")),
     ],
 )
-def test_the_files_that_are_needed_whatever_is_chosen_are_known(text, names):
-    assert sure_names(text) == names
+def test_the_files_that_a_text_names_are_known_however_deep(text, names):
+    assert written_names(text) == names

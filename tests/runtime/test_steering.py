@@ -14,6 +14,7 @@ from tests.steered import SKETCH, allow, write_control_model, write_extension
 from webui.engine.interface import Answered
 from webui.images.form import read_form
 from webui.images.textchunks import read_texts
+from webui.prompt.wildcards import expand
 from webui.runtime import questions
 from webui.runtime.runtime import Runtime
 from webui.schema.asks import Answer, Preprocess, RouteCall
@@ -264,6 +265,11 @@ def test_what_is_made_for_one_family_alone_is_offered_last(house: House) -> None
         ({"negative_prompt": "{2$$__nothing__}"}, "There is no wildcard file 'nothing'."),
         ({"styles": ("Wild",)}, "There is no wildcard file 'nowhere'."),
         ({"styles": ("Ink",), "prompt": "<lora:gone>"}, "gone"),
+        ({"prompt": "{__colour__|a {b|{2$$c|__nothing__}}}"}, "There is no wildcard file 'nothing'."),
+        ({"prompt": "{__deep__|__deep__}"}, "There is no wildcard file 'missing'."),
+        ({"prompt": "{a|b} {<lora:gone:1>|<lora:gone:0.5>}"}, "gone"),
+        ({"enable_hr": True, "hr_prompt": "{a|__nothing__}"}, "There is no wildcard file 'nothing'."),
+        ({"enable_hr": True, "hr_prompt": "<lora:gone>"}, "gone"),
     ],
 )
 def test_styles_and_wildcard_files_that_are_not_there_refuse_the_job(
@@ -271,13 +277,35 @@ def test_styles_and_wildcard_files_that_are_not_there_refuse_the_job(
 ) -> None:
     (house.root / "models" / "wildcards").mkdir(parents=True)
     (house.root / "models" / "wildcards" / "colour.txt").write_text("red")
+    (house.root / "models" / "wildcards" / "deep.txt").write_text("{a {b __missing__|c __missing__}|__missing__}")
     (house.root / "styles.csv").write_text("name,prompt,negative_prompt\nInk,ink,\nWild,__nowhere__,")
     runtime = house.open()
     with pytest.raises(NotFound) as refused:
         runtime.jobs.submit(txt2img(**fields), "local")
     assert told in str(refused.value)
-    taken = txt2img(prompt="{__colour__|__nothing__} __colour__", styles=("Ink",))
+    taken = txt2img(prompt="{__colour__|b} __colour__", styles=("Ink",), hr_prompt="__nothing__")
     assert finish(runtime, runtime.jobs.submit(taken, "local")).state == "done"
+
+
+def test_choices_that_cannot_be_made_refuse_the_job_that_comes_to_them(house: House) -> None:
+    folder, files = (
+        house.root / "models" / "wildcards",
+        {"one": "{a __two__|b __two__}", "two": "__one__", "empty": "#"},
+    )
+    folder.mkdir(parents=True)
+    for name, text in {**files, "rare": "a\n__gone__"}.items():
+        (folder / f"{name}.txt").write_text(text)
+    runtime = house.open()
+    for prompt, told in (("{a|{b|c}} __one__", "comes back to itself"), ("{__empty__|__empty__}", "has no lines")):
+        with pytest.raises(BadRequest, match=told):
+            runtime.jobs.submit(txt2img(prompt=prompt), "local")
+    taken = [expand("__rare__", lambda name: ["a", "-"], f"prompt {seed}") for seed in range(30)]
+    good, bad = taken.index("a"), taken.index("-")
+    assert runtime.jobs.submit(txt2img(prompt="__rare__", seed=good), "local")
+    with pytest.raises(NotFound, match="gone"):
+        runtime.jobs.submit(txt2img(prompt="__rare__", seed=bad), "local")
+    with pytest.raises(NotFound, match="gone"):
+        runtime.jobs.submit(txt2img(prompt="__rare__", seed=good, n_iter=bad + 30 - good), "local")
 
 
 def test_an_engine_too_busy_to_report_is_told_of_as_it_was_last(

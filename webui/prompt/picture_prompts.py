@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, reduce
 from pathlib import Path
@@ -11,11 +11,13 @@ from pathlib import Path
 from webui.images.form import Form
 from webui.prompt.prompt_files import PromptFiles
 from webui.prompt.styles import Style, Styles, laid_over, read_names, write_names
-from webui.prompt.wildcards import expand, has_choices, sure_names
+from webui.prompt.wildcards import expand, has_choices, written_names
 from webui.schema.errors import AtelierError, BadRequest, NotFound
 from webui.schema.requests import Request, Txt2Img, parse_request
 
 LARGEST_FILE = 16_000_000
+MOST_CHECKED = 256
+"""So many pictures of a job have their choices made before it is taken in; later ones when it comes to them."""
 PROMPTS = {
     "prompt": "Template",
     "negative_prompt": "Negative Template",
@@ -102,6 +104,16 @@ class PicturePrompts:
             self._made[index] = self._request.model_copy(update=made)
         return self._made[index]
 
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The prompts, choices and all."""
+        return tuple(prompts_of(self._request).values())
+
+    @property
+    def differ(self) -> bool:
+        """Whether there are choices in them, so that each picture has its own."""
+        return bool(self._chosen)
+
     def labels(self, index: int) -> dict[str, str]:
         """What stands in the text of a picture beside the prompts of its first pass: those of its hires pass as they
         were made, and all of them as they were written where that is another."""
@@ -149,17 +161,24 @@ def written_form(form: Form, where: Path | PromptFiles) -> Form:
     return replace(form, values={**form.values, **written, "styles": names})
 
 
-def check_names(request: Request, where: Path | PromptFiles) -> Request:
-    """The request with its styles laid over its prompts; all that these surely need is there.
+def checked_prompts(request: Request, where: Path | PromptFiles) -> Iterator[Request]:
+    """The request of each picture as it will be drawn, up to `MOST_CHECKED` of them, each with other prompts than those
+    before it; none where the seed is open and the prompts depend on it.
 
     Raises:
-        NotFound: there is no style, or no wildcard file, of a name. BadRequest: the file of styles cannot be read.
+        NotFound: there is no style of a name, or no wildcard file of one that stands in the prompts, in choices within
+            choices too, or in a line that one of these pictures takes.
+        BadRequest: a file cannot be read, or the choices of one of these pictures have no end.
     """
-    laid = styled(request, Styles.beside(where)) if request.styles else request
     wildcards = Wildcards.beside(where)
-    for name in (name for text in prompts_of(laid).values() for name in sure_names(text)):
+    prompts = PicturePrompts(request, wildcards, Styles.beside(where))
+    for name in (name for text in prompts.texts for name in written_names(text)):
         wildcards.find(name)
-    return laid
+    if prompts.differ and request.seed < 0:
+        return
+    count = min(request.n_iter * request.batch_size, MOST_CHECKED) if prompts.differ else 1
+    made = (prompts.request_of(index) for index in range(count))
+    yield from {tuple(prompts_of(one).items()): one for one in made}.values()
 
 
 def _first(field: str) -> str:

@@ -57,9 +57,9 @@ def has_choices(text: str) -> bool:
     return any(not isinstance(node, str) for node in read_template(text))
 
 
-def sure_names(text: str) -> tuple[str, ...]:
-    """The wildcard files that a line is taken from whatever else is chosen."""
-    return tuple(_sure_names(read_template(text)))
+def written_names(text: str) -> tuple[str, ...]:
+    """The wildcard files that a text names, in choices within choices too."""
+    return tuple(dict.fromkeys(_names(read_template(text))))
 
 
 def expand(text: str, lookup: Lookup, seed: str | int) -> str:
@@ -92,12 +92,13 @@ def read_template(text: str) -> Template:
     return _joined(stack[0].options[0])
 
 
-def _sure_names(template: Template) -> Iterator[str]:
+def _names(template: Template) -> Iterator[str]:
     for node in template:
         if isinstance(node, Wild):
             yield node.name
-        elif isinstance(node, Choice) and len(node.options) == 1 and node.fewest:
-            yield from _sure_names(node.options[0][1])
+        elif isinstance(node, Choice):
+            for _, option in node.options:
+                yield from _names(option)
 
 
 @dataclass

@@ -16,8 +16,7 @@ from webui.ext.params import values_of
 from webui.networks.tags import Catalogues, check_tags
 from webui.nn.config import ModelConfig
 from webui.prompt.grammar import read_prompt
-from webui.prompt.picture_prompts import check_names
-from webui.prompt.wildcards import has_choices
+from webui.prompt.picture_prompts import checked_prompts
 from webui.runtime.extensions import Extensions
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
 from webui.schema.errors import BadRequest, NotFound
@@ -117,14 +116,14 @@ class Steering:
         return types
 
     def _check_prompt(self, request: Request) -> None:
-        """Styles, wildcard files and networks of a prompt are there and fit; those of choices are checked when these
-        are made."""
-        laid = check_names(request, self.catalogue.places.prompts)
-        passes = [(laid.prompt, laid.model)]
-        if isinstance(laid, Txt2Img) and laid.enable_hr:
-            passes.append((hires_request(laid).prompt, hires_model(laid) or laid.model))
-        for prompt, model in dict.fromkeys(passes):
-            tags = () if has_choices(prompt) else read_prompt(prompt).tags
+        """Styles, wildcard files and networks of the prompts of all pictures are there and fit."""
+        passes = list[tuple[str, str]]()
+        for made in checked_prompts(request, self.catalogue.places.prompts):
+            passes.append((made.prompt, made.model))
+            if isinstance(made, Txt2Img) and made.enable_hr:
+                passes.append((hires_request(made).prompt, hires_model(made) or made.model))
+        asked = ((read_prompt(prompt).tags, model) for prompt, model in dict.fromkeys(passes))
+        for tags, model in dict.fromkeys(asked):
             if tags:
                 check_tags(tags, self._networks, self._checkpoints.config(model).family)
 
