@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Server
 from tests.browser.window import Window
-from tests.support import write_tiny_checkpoint
+from tests.support import tiny_depth_model, tiny_upscaler, write_tiny_checkpoint
 from webui.nn.config import with_extra
 
 pytestmark = pytest.mark.browser
@@ -24,6 +24,8 @@ def special_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]
     config = write_tiny_checkpoint(folder / "plain.safetensors")
     write_tiny_checkpoint(folder / "edits.safetensors", config=with_extra(config, "edit"))
     write_tiny_checkpoint(folder / "paints.safetensors", config=with_extra(config, "inpaint"))
+    write_tiny_checkpoint(folder / "deep.safetensors", "sd2", config=tiny_depth_model())
+    write_tiny_checkpoint(folder / "larger.safetensors", "sd2", config=tiny_upscaler())
     write_tiny_checkpoint(folder / "refines.safetensors", seed=1)
     server = Server(root, "webui")
     server.start()
@@ -103,3 +105,43 @@ def test_a_refiner_is_chosen_draws_the_end_and_stands_in_the_text(browser: Brows
 
 def pixels(server: Server, image_id: str) -> bytes:
     return Image.open(io.BytesIO(server.picture(image_id))).tobytes()
+
+
+def test_an_upscaler_brings_its_noise_level_and_a_depth_model_draws_from_a_picture(
+    browser: Browser, special_server: Server
+) -> None:
+    context = browser.new_context(viewport={"width": 1440, "height": 900}, base_url=special_server.url)
+    context.set_default_timeout(60_000)
+    window = Window.open(context.new_page())
+    window.choose_model("plain")
+    window.tab("img2img")
+    level, strength = (window.page.locator(f"#img2img-{name}") for name in ("noise_level", "denoising_strength"))
+    expect(level).to_be_hidden()
+    expect(strength).to_be_visible()
+    window.choose_model("larger")
+    expect(level).to_be_visible()
+    expect(strength).to_be_hidden()
+
+    window.tab("txt2img")
+    window.generate()
+    expect(window.messages("txt2img")).to_contain_text("larger enlarges pictures")
+
+    window.tab("img2img")
+    picture = special_server.root / "small.png"
+    Image.linear_gradient("L").resize((24, 16)).convert("RGB").save(picture)
+    window.page.set_input_files("#img2img-image input[type=file]", picture)
+    window.page.wait_for_selector("#img2img-image img")
+    window.number("steps", 2, "img2img")
+    window.number("noise_level", 50, "img2img")
+    window.generate("img2img")
+    window.made(1)
+    expect(window.text).to_contain_text("Size: 96x64")
+    expect(window.text).to_contain_text("Noise level: 50")
+
+    window.choose_model("deep")
+    expect(level).to_be_hidden()
+    window.generate("img2img")
+    window.made(2)
+    expect(window.text).to_contain_text("Model: deep")
+    expect(window.text).to_contain_text("Size: 24x16")
+    context.close()

@@ -16,7 +16,7 @@ from tests.checkpoints.test_published import sparse_folder
 from tests.midas import midas_names
 from tests.nn.weights import draw, randomise, relative_error
 from tests.published import read_list
-from tests.support import tiny_depth, tiny_depth_model, write_tiny_checkpoint
+from tests.support import tiny_depth, tiny_depth_model, tiny_upscaler, write_tiny_checkpoint
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.depth import depth_facts, depth_layout, depth_names
 from webui.checkpoints.header import Header, TensorInfo
@@ -130,3 +130,15 @@ def test_an_estimator_with_a_tensor_missing_is_not_loaded(tmp_path: Path) -> Non
     save_file(tensors, tmp_path / "m.safetensors", metadata)
     with pytest.raises(ModelError, match=gone):
         load_checkpoint(tmp_path / "m.safetensors")
+
+
+def test_models_that_need_a_picture_say_in_the_list_where_they_draw(tmp_path: Path) -> None:
+    folder = tmp_path / "Stable-diffusion"
+    write_tiny_checkpoint(
+        folder / "depth.safetensors", "sd2", config=tiny_depth_model(), header={"atelier.about": None}
+    )
+    write_tiny_checkpoint(folder / "larger.safetensors", "sd2", config=tiny_upscaler(), header={"atelier.about": None})
+    depth, larger = Catalogue(tmp_path).list()
+    assert "Img2Img and Inpaint" in depth.hint
+    assert "four times as large in Img2Img" in larger.hint
+    assert larger.settings == {"cfg_scale": 9.0}

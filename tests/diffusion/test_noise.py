@@ -22,6 +22,15 @@ def test_the_initial_noise_of_a_seed_is_torch_randn_of_that_seed():
     assert torch.equal(NoiseSource(1234).initial(SHAPE), torch.randn(SHAPE, generator=cpu(1234)))
 
 
+def test_the_noise_of_a_small_picture_is_of_its_seed_and_like_no_other():
+    source = NoiseSource(1234)
+    small, others = source.small(SHAPE), (source.initial(SHAPE), source.posterior(SHAPE), NoiseSource(5).small(SHAPE))
+    assert torch.equal(small, NoiseSource(1234).small(SHAPE))
+    for other in others:
+        assert abs(torch.corrcoef(torch.stack([small.flatten(), other.flatten()]))[0, 1]) < 0.3
+    assert 0.8 < small.std() < 1.2
+
+
 def test_draws_go_on_where_the_initial_noise_ended():
     generator = cpu(5)
     torch.randn(SHAPE, generator=generator)

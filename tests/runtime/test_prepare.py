@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from typing import cast
 
 import pytest
 from PIL import Image
@@ -11,8 +12,10 @@ from PIL import Image
 from tests.fake_engine import TOYBOX, FakeModels
 from tests.runtime.conftest import txt2img
 from webui.runtime.inputs import Inputs
-from webui.runtime.prepare import prepare
-from webui.schema.errors import NotFound
+from webui.runtime.prepare import Desk, prepare
+from webui.runtime.steering import Steering
+from webui.schema.errors import BadRequest, NotFound
+from webui.schema.images import ImageRef
 from webui.schema.requests import Img2Img, Inpaint
 from webui.schema.resolve import default_model
 from webui.schema.results import ModelInfo
@@ -71,3 +74,29 @@ def test_a_mask_that_was_never_handed_in_is_missed_at_once(inputs: Inputs) -> No
     request = Inpaint.model_validate({"init_image": picture(inputs, 50, 30), "mask": {"sha256": "0" * 64}})
     with pytest.raises(NotFound, match="Choose the picture again"):
         prepare(request, FakeModels(), inputs)
+
+
+UPSCALER = ModelInfo(name="larger", file="larger.safetensors", extra="upscale")
+
+
+def test_an_upscaler_makes_a_picture_four_times_as_large_and_begins_with_noise_alone(inputs: Inputs) -> None:
+    request = Img2Img.model_validate({"init_image": picture(inputs, 50, 30), "model": "larger"})
+    fixed = prepare(request, FakeModels(UPSCALER), inputs)
+    assert (fixed.width, fixed.height) == (200, 120)
+    assert isinstance(fixed, Img2Img)
+    assert fixed.denoising_strength == 1
+    sized = prepare(request.model_copy(update={"width": 64, "height": 48}), FakeModels(UPSCALER), inputs)
+    assert (sized.width, sized.height) == (64, 48)
+
+
+def test_a_picture_too_large_for_an_upscaler_is_refused_with_its_size(inputs: Inputs) -> None:
+    large = Img2Img.model_validate({"init_image": picture(inputs, 2000, 1500), "model": "larger"})
+    with pytest.raises(BadRequest, match="8000x6000"):
+        prepare(large, FakeModels(UPSCALER), inputs)
+
+
+def test_the_size_of_a_map_is_that_of_what_an_upscaler_draws(inputs: Inputs) -> None:
+    desk = Desk(FakeModels(UPSCALER, TOYBOX), inputs, cast(Steering, None))
+    like = ImageRef.model_validate(picture(inputs, 50, 30))
+    assert desk.size("larger", like) == (200, 120)
+    assert desk.size("toybox", like) == desk.size("", like) == (50, 30)

@@ -19,7 +19,7 @@ from webui.checkpoints.header import Header
 from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
 from webui.checkpoints.places import Place, Places
 from webui.checkpoints.source import open_checkpoint
-from webui.checkpoints.support import check_supported
+from webui.checkpoints.support import check_supported, kind_hint
 from webui.checkpoints.trees import shown_home
 from webui.checkpoints.vaes import VAECatalogue
 from webui.checkpoints.variants import find_variant
@@ -158,7 +158,8 @@ def describe(path: Path, name: str, file: str, size: int) -> ModelInfo:
         check_supported(config)
     except AtelierError as error:
         return plain.model_copy(update={"error": str(error)})
-    return plain.model_copy(update={**_suggested(name, checkpoint.header), **_about(checkpoint.header)})
+    said = {**_suggested(name, checkpoint.header), **_about(checkpoint.header)}
+    return plain.model_copy(update={**kind_hint(config.extra), **said})
 
 
 def _has_hash(info: ModelInfo, start: str) -> bool:
