@@ -151,7 +151,7 @@ def test_a_decoder_is_read_once_until_it_is_let_go_or_its_file_changes(tmp_path:
         file = TinyCatalogue(tmp_path).list()[0]
         expected = (their_tiny(seed).decode(latent[None]).sample[0] / 2 + 0.5).clamp(0, 1)
         for _ in range(2):
-            assert torch.allclose(decoders.draw(file, [latent])[0], expected, atol=1e-6)
+            assert torch.allclose(decoders.draw(file, [latent])[0], expected, atol=1e-5)
     held = decoders._held
     decoders.draw(file, [latent])
     assert decoders._held is held
@@ -160,7 +160,7 @@ def test_a_decoder_is_read_once_until_it_is_let_go_or_its_file_changes(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("count", "size", "expected"), [(1, (64, 64), (48, 48)), (4, (24, 24), (24, 24)), (4, (96, 24), (48, 12))]
+    ("count", "size", "expected"), [(1, (64, 64), (32, 32)), (4, (16, 16), (16, 16)), (4, (64, 16), (32, 8))]
 )
 def test_large_latents_are_shrunk_together(
     count: int, size: tuple[int, int], expected: tuple[int, int], tmp_path: Path
@@ -182,7 +182,7 @@ def test_a_job_draws_its_previews_by_the_tiny_decoder_at_hand_and_never_fails_by
         monkeypatch.setattr("webui.engine.tiny.load_tiny_decoder", lambda *given: 1 / 0)
     engine = Engine(tmp_path, place("cpu"))
     events: list[Event] = []
-    request = Txt2Img(model="tiny", seed=1, subseed=0, width=256, height=128, steps=2)
+    request = Txt2Img(model="tiny", seed=1, subseed=0, width=256, height=128, steps=2)  # half a preview's area
     engine.run("job", request, {}, lambda event, blob: events.append(event))
     assert isinstance(events[-1], Done)
     assert (engine.models.tiny._held is None) == broken

@@ -17,7 +17,7 @@ from webui.nn.config import VAEConfig
 from webui.nn.taesd import TinyDecoder
 from webui.schema.errors import NumericError
 
-AREA, AREA_ON_CPU = 128 * 128, 48 * 48
+AREA, AREA_ON_CPU = 128 * 128, 32 * 32
 """Latent pixels of all pictures of a preview together: larger ones are shrunk first."""
 
 
