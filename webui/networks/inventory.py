@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,6 +14,8 @@ from webui.checkpoints.cache import ModelCache
 from webui.checkpoints.control_catalogue import ControlModel
 from webui.checkpoints.digests import WHOLE
 from webui.checkpoints.entries import Entry
+from webui.checkpoints.files import Stamp
+from webui.checkpoints.places import Place
 from webui.checkpoints.tiny import TinyFile
 from webui.checkpoints.trees import Kind
 from webui.checkpoints.vaes import VAEFile
@@ -29,21 +32,32 @@ Found = ModelInfo | VAEFile | TinyFile | NetworkFile | EmbeddingFile | Hypernetw
 class Item:
     """A file or model folder.
 
+<<<<<<< mine
+    name: as prompts and lists call it. path: for the server alone, never for a client. type: "LoRA", "ControlNet", ...;
+    family: of checkpoints, "sd1"; "" where it does not tell. said: what it is in words, or what is wrong with it, which
+    is `error`. entry: what its catalogue says.
+=======
     name: as prompts and lists call it. path: for the server alone, never for a client. file: the path below its place,
     with strokes between folders. where: the label of its place; own: that is of the program's own tree, so that it may
     be written to. modified: seconds since 1970. type: "LoRA", "ControlNet", ...; family: of checkpoints, "sd1"; ""
     where it does not tell. said: what it is in words, or what is wrong with it, which is `error`. entry: what its
     catalogue says.
+>>>>>>> other
     """
 
     kind: Kind
     name: str
     path: Path
+<<<<<<< mine
+    place: Place
+    stamp: Stamp
+=======
     file: str
     where: str
     own: bool
     bytes: int
     modified: float
+>>>>>>> other
     type: str
     family: str
     said: str
@@ -57,6 +71,31 @@ class Item:
         return hashlib.sha256(f"{self.kind}\0{self.path}".encode()).hexdigest()[:16]
 
     @property
+    def file(self) -> str:
+        """The path below its place, with the ending."""
+        below = str(self.path)[len(os.path.abspath(self.place.folder)) :]
+        return below.strip(os.sep).replace(os.sep, "/")
+
+    @property
+    def where(self) -> str:
+        """What its place is called."""
+        return self.place.label
+
+    @property
+    def own(self) -> bool:
+        """Whether it is in the program's own tree, which may be written to."""
+        return self.place.own
+
+    @property
+    def bytes(self) -> int:
+        return self.stamp[1]
+
+    @property
+    def modified(self) -> float:
+        """Seconds since 1970."""
+        return self.stamp[0] / 1e9
+
+    @property
     def family_name(self) -> str:
         return FAMILY_NAMES.get(self.family, self.family)
 
@@ -68,8 +107,12 @@ def item_of(kind: Kind, entry: Entry[Any], cache: ModelCache) -> Item:
     digest = cache.digest(str(entry.path), WHOLE, entry.stamp[:2])
     place = entry.place
     return Item(
+<<<<<<< mine
+        kind, entry.name, entry.path, entry.place, entry.stamp, type, family, error or said, error, digest, found,
+=======
         kind, entry.name, entry.path, entry.path.relative_to(place.folder).as_posix(), place.label, place.own,
         entry.stamp[1], entry.stamp[0] / 1e9, type, family, error or said, error, digest, found,
+>>>>>>> other
     )  # fmt: skip
 
 

@@ -38,7 +38,8 @@ CREATE INDEX images_by_job ON images (job_id, number);
 CREATE INDEX images_by_owner ON images (owner, number);
 """
 _HASHES = "CREATE TABLE hashes (path TEXT PRIMARY KEY, stamp TEXT NOT NULL, sha256 TEXT NOT NULL);"
-STEPS = (_JOBS_AND_IMAGES, _HASHES)
+_NO_HASHES = "DROP TABLE hashes;"
+STEPS = (_JOBS_AND_IMAGES, _HASHES, _NO_HASHES)
 """Each brings a file from one version to the next; a step that was released is never changed."""
 VERSION = len(STEPS)
 

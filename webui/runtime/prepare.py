@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from webui.checkpoints.named import Checkpoints, usable, with_files
-from webui.runtime.hashes import Hashed
+from webui.runtime.hashing import Hashed
 from webui.runtime.inputs import Inputs
 from webui.runtime.steering import Steering
 from webui.schema.errors import BadRequest

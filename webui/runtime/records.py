@@ -75,14 +75,13 @@ class Records:
         """The owner's pictures, newest first; `before`: only those older than this picture."""
         return [_info(row) for row in self._page("images", owner, limit, before)]
 
-    def hash_of(self, path: Path, stamp: str) -> str | None:
-        """The sha256 of this file, if it still has the stamp under which it was kept."""
-        rows = self._database.rows("SELECT sha256 FROM hashes WHERE path = ? AND stamp = ?", (str(path), stamp))
-        return rows[0]["sha256"] if rows else None
-
-    def keep_hash(self, path: Path, stamp: str, sha256: str) -> None:
-        with self._database.transaction() as connection:
-            connection.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?, ?)", (str(path), stamp, sha256))
+    def used_models(self, limit: int = 50) -> list[str]:
+        """The checkpoints of jobs, the one that was used last first."""
+        query = (
+            "SELECT json_extract(view, '$.request.model') AS model FROM jobs GROUP BY model ORDER BY max(number) DESC "
+            "LIMIT ?"
+        )
+        return [row["model"] for row in self._database.rows(query, [limit]) if row["model"]]
 
     def _page(self, table: str, owner: str, limit: int, before: str | None) -> list[Row]:
         query = f"SELECT * FROM {table} WHERE owner = ?"

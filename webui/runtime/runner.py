@@ -7,7 +7,7 @@ import threading
 
 from webui.engine.interface import EngineFactory, EngineLike
 from webui.runtime.bookkeeper import Bookkeeper, Run
-from webui.runtime.hashes import Hashes
+from webui.runtime.hashing import Hashing
 from webui.runtime.inputs import Inputs
 from webui.runtime.ledger import Ledger
 from webui.runtime.outputs import Outputs
@@ -28,13 +28,13 @@ class Runner:
         ledger: Ledger,
         engine: EngineFactory,
         models: Models,
-        hashes: Hashes,
+        hashing: Hashing,
         inputs: Inputs,
         outputs: Outputs,
     ) -> None:
         self._ledger = ledger
         self._models = models
-        self._hashes = hashes
+        self._hashing = hashing
         self._inputs = inputs
         self._book = Bookkeeper(ledger, inputs, outputs)
         self._run: Run | None = None
@@ -53,6 +53,12 @@ class Runner:
         if run is not None:
             run.over.set()
         self._thread.join(timeout=5)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job runs."""
+        run = self._run
+        return run is not None and not run.over.is_set()
 
     def preview(self, job_id: str) -> tuple[int, bytes] | None:
         """(number, JPEG) of the job's latest preview, while it runs and until the next job."""
@@ -76,7 +82,7 @@ class Runner:
     def _prepare(self, view: JobView) -> Run:
         request = parse_request(view.request)
         model = self._models.find(request.model)
-        return Run(view, request, model, self._hashes.complete(model), notes=view.notes)
+        return Run(view, request, model, self._hashing.complete(model), notes=view.notes)
 
     def _hand_over(self, run: Run) -> None:
         images = {ref.sha256: self._inputs.read(ref) for ref in run.request.image_refs}

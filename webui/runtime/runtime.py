@@ -12,7 +12,7 @@ from webui.runtime.database import Database
 from webui.runtime.downloads import Downloads
 from webui.runtime.extensions import Extensions
 from webui.runtime.folder_lock import FolderLock
-from webui.runtime.hashes import Hashes
+from webui.runtime.hashing import Hashing
 from webui.runtime.inputs import Inputs
 from webui.runtime.jobs import Jobs
 from webui.runtime.ledger import Ledger
@@ -54,14 +54,15 @@ class Runtime:
         self.inputs = Inputs(settings.inputs_dir)
         self.outputs = Outputs(settings.output_dir.resolve(), records)
         self._ledger = Ledger(records, settings.max_queued, settings.max_queued_per_owner)
-        self._hashes = Hashes(self.catalogue, records)
+        wanted = self.library if settings.hashing else None
+        self.hashing = Hashing(self.catalogue, wanted, lambda: self._runner.busy, records.used_models)
         self.extensions = Extensions(settings.extensions_dirs, settings.data_dir, settings.extensions_locked)
         self.downloads = Downloads(self.extensions, settings.models_dir)
         self.styles = StyleBook(
             Styles.beside(settings.places.prompts), settings.extensions_locked, Styles.beside(settings.models_dir).files
         )
         self.steering = Steering(self.library.controls, self.extensions, self.catalogue, self.library.named)
-        self._runner = Runner(self._ledger, engine, self.catalogue, self._hashes, self.inputs, self.outputs)
+        self._runner = Runner(self._ledger, engine, self.catalogue, self.hashing, self.inputs, self.outputs)
         self.desk = Desk(self.catalogue, self.inputs, self.steering, settings.default_model)
         self.jobs = Jobs(self._ledger, self._runner, self.desk)
         self.questions = Questions(self._runner.engine, self.inputs, self.desk)
@@ -81,7 +82,7 @@ class Runtime:
     def close(self) -> None:
         """Stop the engine. A running job counts as interrupted; jobs that wait go on at the next start."""
         self._ledger.close()
-        self._hashes.close()
+        self.hashing.close()
         self.downloads.close()
         self._runner.stop()
         self.outputs.close()
