@@ -9,9 +9,10 @@ from typing import Any
 
 import webui
 from webui.checkpoints.places import Places
+from webui.fetch.web import wants_offline
 from webui.schema.names import PREVIEW_METHODS, PreviewMethod
-from webui.server.model_options import add_model_options, places_of
 from webui.schema.storage import UNET_STORAGES, UnetStorage
+from webui.server.model_options import add_model_options, places_of
 
 ROOT = Path(webui.__file__).resolve().parent.parent
 PORT = 7860
@@ -44,6 +45,7 @@ class ServeOptions:
     default_model: str
     extensions_dir: tuple[Path, ...]
     no_hashing: bool
+    offline: bool
     allow_remote_extensions: bool
     open_browser: bool
 
@@ -58,6 +60,7 @@ class ServeOptions:
         plain = (name for name in cls.__dataclass_fields__ if name != "places")
         given: dict[str, Any] = {name: getattr(parsed, name) for name in plain}
         given["places"] = places_of(parsed)
+        given["offline"] = parsed.offline or wants_offline()
         lists = {name: tuple(given[name]) for name in ("auth", "allowed_host", "extensions_dir")}
         return cls(**{**given, **lists})
 
@@ -117,6 +120,9 @@ def _add_network(group: argparse._ArgumentGroup) -> None:
         "--allowed-host", action="append", default=[], metavar="NAME",
         help="a further name under which the server is reached, for example that of a proxy; may be repeated",
     )  # fmt: skip
+    group.add_argument(
+        "--offline", action="store_true", help="ask nothing of the network: no downloads (also HF_HUB_OFFLINE=1)"
+    )
     group.add_argument("--share", action="store_true", help="a public Gradio link, for a week at most")
     group.add_argument(
         "--share-required", action="store_true", help="as --share; end with exit code 3 where there can be no link"
