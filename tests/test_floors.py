@@ -22,7 +22,7 @@ FLOORS = (
     ("engine",),
     ("runtime",),
     ("ui", "api"),
-    ("server", "cli", "cli_control", "cli_models", "cli_parser", "__main__"),
+    ("server", "cli", "cli_control", "cli_model_files", "cli_models", "cli_parser", "__main__"),
 )
 FLOOR = {part: number for number, parts in enumerate(FLOORS) for part in parts}
 # What the web process may use of the engine.

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from webui.checkpoints.digests import WHOLE, digest_of
-from webui.checkpoints.places import Places
+from webui.checkpoints.trees import Kind, shown_home
+from webui.cli_model_files import add_download, add_info, run_download, run_info
 from webui.cli_parser import PROGRAM, Parser
-from webui.networks.inventory import Item
+from webui.networks.inventory import LISTED, Item
 from webui.networks.library import Library
+from webui.networks.strays import strays
 from webui.schema.errors import ModelError
 from webui.server.model_options import missing_note, places_of
 from webui.server.options import add_common_options, add_data_option
 
 
 def models(arguments: Sequence[str]) -> int:
-    """Lists models, and turns pickles into safetensors."""
+    """Lists models, tells of one, fetches new ones, and turns pickles into safetensors."""
     parser = Parser(prog=f"{PROGRAM} models", description="Models at hand.")
-    actions = parser.add_subparsers(dest="action", required=True, metavar="list | convert")
+    actions = parser.add_subparsers(dest="action", required=True, metavar="list | info | download | convert")
     listed = actions.add_parser("list", help="what is there, of every kind, and what is wrong with it")
     add_common_options(listed)
     add_data_option(listed)
     listed.add_argument("--hashes", action="store_true", help="with the sha256 of each; those not known yet are read")
+    info = actions.add_parser("info", help="everything that is known of a model file")
+    download = actions.add_parser("download", help="fetch a model from an address or the Hugging Face hub")
+    for action, add in ((info, add_info), (download, add_download)):
+        add(action)
+        add_common_options(action)
+        add_data_option(action)
     convert = actions.add_parser("convert", help="write a .ckpt, .pt or .bin as .safetensors beside it")
     convert.add_argument("file", type=Path, help="a path, or what a message calls it: models/Lora/ink.pt")
     add_common_options(convert)
     parsed = parser.parse_args(arguments)
-    return _convert(parsed.file, places_of(parsed)) if parsed.action == "convert" else _list(parsed)
+    return _ACTIONS[parsed.action](parsed)
 
 
 def _list(parsed: argparse.Namespace) -> int:
@@ -37,11 +45,30 @@ def _list(parsed: argparse.Namespace) -> int:
     if missing := missing_note(places):
         sys.stderr.write(f"{missing}\n")
     library = Library.of(places, parsed.data_dir)
-    for item in library.items():
-        hashed = f"{_short_hash(item, library)}  " if parsed.hashes else ""
-        sys.stdout.write(f"{hashed}{item.name}  {item.bytes / 1e6:,.0f} MB  {item.said}\n")
-        sys.stdout.flush()
+    for kind in LISTED:
+        items = library.items((kind,))
+        if items:
+            _write(f"{_TITLES.get(kind, kind)} ({shown_home(kind)})")
+        for item in items:
+            hashed = f"{_short_hash(item, library)}  " if parsed.hashes else ""
+            _write(f"  {hashed}{item.name}  {item.bytes / 1e6:,.0f} MB  {'! ' if item.error else ''}{item.said}")
+    unread = list(strays(places))
+    if unread:
+        _write("Not listed")
+    for stray in unread:
+        _write(f"  {stray.path}  {stray.said}")
     return 0
+
+
+_TITLES: Mapping[Kind, str] = {
+    "checkpoint": "Checkpoints", "vae": "VAE files", "vae_approx": "Tiny autoencoders", "lora": "Networks",
+    "embedding": "Embeddings", "hypernetwork": "Hypernetworks", "controlnet": "Control models",
+}  # fmt: skip
+
+
+def _write(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
 
 
 def _short_hash(item: Item, library: Library) -> str:
@@ -52,8 +79,14 @@ def _short_hash(item: Item, library: Library) -> str:
         return "-" * 10
 
 
-def _convert(file: Path, places: Places) -> int:
+def _convert(parsed: argparse.Namespace) -> int:
     from webui.checkpoints.convert import convert_checkpoint
 
-    sys.stdout.write(f"{convert_checkpoint(places.file(file))}\n")
+    sys.stdout.write(f"{convert_checkpoint(places_of(parsed).file(parsed.file))}\n")
     return 0
+
+
+_ACTIONS = {
+    "list": _list, "info": lambda parsed: run_info(parsed, places_of(parsed)), "convert": _convert,
+    "download": lambda parsed: run_download(parsed, places_of(parsed)),
+}  # fmt: skip

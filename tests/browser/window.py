@@ -35,7 +35,8 @@ class Window:
 
     def tab(self, name: str) -> None:
         self.page.click(f"#tab-{name}-button")
-        first = f"#a-{name}" if name in ("gallery", "extensions") else f"#{name}-generate"
+        lists = {"gallery": "#a-gallery", "extensions": "#a-extensions", "models": "#a-cards"}
+        first = lists[name] if name in lists else f"#{name}-generate"
         self.page.wait_for_selector(first, state="attached")
 
     def prompt(self, text: str, tab: str = "txt2img") -> None:

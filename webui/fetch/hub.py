@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote, urlsplit
 
 from webui.fetch.errors import FetchError
-from webui.fetch.web import Web
+from webui.fetch.web import Web, tokens_of_environment
 from webui.schema.errors import BadRequest, NotFound
 
 MAIN: Final = "main"
@@ -95,6 +95,15 @@ def endpoint_of(environment: Mapping[str, str] | None = None) -> str:
     """The address of the hub: HF_ENDPOINT, else the public one."""
     said = (os.environ if environment is None else environment).get("HF_ENDPOINT", "")
     return said.rstrip("/") or "https://huggingface.co"
+
+
+def known_tokens() -> dict[str, str]:
+    """Host -> token: of the environment, and for the hub the one that `hf auth login` keeps."""
+    from huggingface_hub import get_token
+
+    found, stored = tokens_of_environment(), get_token()
+    hosts = ("huggingface.co", urlsplit(endpoint_of()).hostname or "")
+    return {**dict.fromkeys(filter(None, hosts), stored), **found} if stored else found
 
 
 def read_place(what: str, endpoint: str, revision: str = "") -> HubPlace | None:

@@ -29,6 +29,7 @@ TOKENS: Final[Mapping[str, tuple[str, ...]]] = {
     "huggingface.co": ("HF_TOKEN",),
 }
 """Host -> variables of the environment with a token for it."""
+_OFFLINE: Final = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 IP = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -99,6 +100,12 @@ def tokens_of_environment(environment: Mapping[str, str] | None = None) -> dict[
     found = {host: said[name] for host, names in TOKENS.items() for name in names if said.get(name)}
     mirror = urlsplit(said.get("HF_ENDPOINT", "")).hostname
     return {**found, mirror: found["huggingface.co"]} if mirror and "huggingface.co" in found else found
+
+
+def wants_offline(environment: Mapping[str, str] | None = None) -> bool:
+    """Whether the user's environment says that nothing is to be asked, in the hub's words."""
+    said = os.environ if environment is None else environment
+    return any(said.get(name, "").upper() in ("1", "ON", "YES", "TRUE") for name in _OFFLINE)
 
 
 def shown(url: str) -> str:

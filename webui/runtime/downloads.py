@@ -6,12 +6,13 @@ import contextlib
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from webui.ext.manifest import Manifest, ModelFile
-from webui.ext.weights import fetch_model, files_of, is_there, size_of
+from webui.ext.weights import ANYWHERE, fetch_model, files_of, is_there, size_of
 from webui.runtime.extensions import Extensions
 from webui.schema.errors import AtelierError, NotFound
 
@@ -33,12 +34,14 @@ class _Closed(Exception):
 
 
 class Downloads:
-    """fetch: as `webui.ext.weights.fetch_model`."""
+    """fetch: as `webui.ext.weights.fetch_model`; offline: nothing is asked of the network."""
 
-    def __init__(self, extensions: Extensions, models_dir: Path, fetch: Fetch = fetch_model) -> None:
+    def __init__(
+        self, extensions: Extensions, models_dir: Path, fetch: Fetch | None = None, offline: bool = False
+    ) -> None:
         self._extensions = extensions
         self._models_dir = models_dir
-        self._fetch = fetch
+        self._fetch = fetch or partial(fetch_model, web=replace(ANYWHERE, offline=offline))
         self._states: dict[tuple[str, str], Fetching] = {}
         self._lock = threading.Lock()
         self._closed = threading.Event()

@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from webui.engine.interface import EngineFactory, EngineLike
+from webui.fetch.web import Web
 from webui.networks.library import Library
 from webui.prompt.styles import Styles
 from webui.runtime.database import Database
@@ -16,6 +17,7 @@ from webui.runtime.hashing import Hashing
 from webui.runtime.inputs import Inputs
 from webui.runtime.jobs import Jobs
 from webui.runtime.ledger import Ledger
+from webui.runtime.model_files import ModelFiles
 from webui.runtime.outputs import Outputs
 from webui.runtime.prepare import Desk, Models
 from webui.runtime.questions import Questions
@@ -57,7 +59,9 @@ class Runtime:
         wanted = self.library if settings.hashing else None
         self.hashing = Hashing(self.catalogue, wanted, lambda: self._runner.busy, records.used_models)
         self.extensions = Extensions(settings.extensions_dirs, settings.data_dir, settings.extensions_locked)
-        self.downloads = Downloads(self.extensions, settings.models_dir)
+        web = Web(settings.offline, private=not settings.exposed)
+        self.model_files = ModelFiles(self.library, settings.data_dir, web, settings.extensions_locked)
+        self.downloads = Downloads(self.extensions, settings.models_dir, offline=settings.offline)
         self.styles = StyleBook(
             Styles.beside(settings.places.prompts), settings.extensions_locked, Styles.beside(settings.models_dir).files
         )
@@ -84,6 +88,7 @@ class Runtime:
         self._ledger.close()
         self.hashing.close()
         self.downloads.close()
+        self.model_files.close()
         self._runner.stop()
         self.outputs.close()
         self._database.close()

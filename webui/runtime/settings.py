@@ -17,6 +17,7 @@ class Settings(BaseModel):
     data_dir: the program's own data.
     default_model: what a request without a model means; empty: `FIRST_CHOICE` where it is there, else the first usable.
     extensions_dirs: folders whose subfolders are extensions; locked: nothing of extensions may be changed from here.
+    exposed: others than this machine's users can reach the server; offline: nothing is asked of the network.
     hashing: whether all model files are read in the background for their sha256.
     max_queued, max_queued_per_owner: how many jobs may wait, in all and of one owner.
     """
@@ -31,6 +32,8 @@ class Settings(BaseModel):
     default_model: str = ""
     extensions_dirs: tuple[Path, ...] = (HOME,)
     extensions_locked: bool = False
+    exposed: bool = False
+    offline: bool = False
     hashing: bool = True
     max_queued: int = Field(500, ge=1)
     max_queued_per_owner: int = Field(200, ge=1)

@@ -78,6 +78,8 @@ def settings_of(options: ServeOptions) -> Settings:
         **{name: getattr(options, name) for name in names},
         extensions_dirs=(HOME, *options.extensions_dir),
         extensions_locked=options.exposed and not options.allow_remote_extensions,
+        exposed=options.exposed,
+        offline=options.offline,
     )
 
 

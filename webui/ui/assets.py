@@ -13,9 +13,10 @@ STATIC = Path(__file__).parent / "static"
 SCRIPTS = (
     "core", "form", "fields", "jobs", "progress", "result", "viewer", "gallery", "models", "status", "prompt",
     "tokens", "book", "knobs", "zones", "dialog", "paint", "pose", "poseview", "posedrag", "posechange", "poseedit",
-    "needs", "unitpose", "unit", "units", "reports", "extras", "extensions", "page",
+    "needs", "unitpose", "unit", "units", "reports", "extras", "extensions", "card",
+    "cardinfo", "downloads", "cards", "page",
 )  # fmt: skip
-STYLES = ("page", "control", "book")
+STYLES = ("page", "control", "book", "cards")
 
 
 def head() -> str:

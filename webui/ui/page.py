@@ -1,4 +1,4 @@
-"""The whole page: header, three tabs, gallery and extensions on the left, the result of this window on the right."""
+"""The whole page: header, tabs on the left (forms, gallery, models, extensions), this window's result on the right."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ def build_page(runtime: Runtime, about: Mapping[str, str] | None = None) -> gr.B
                 built = [_tab(name, title, build) for name, (title, build) in TABS.items()]
                 with gr.Tab("Gallery", id="gallery", elem_id="tab-gallery") as gallery:
                     _html("gallery.html")
+                with gr.Tab("Models", id="models", elem_id="tab-models") as models:
+                    _html("cards.html")
                 with gr.Tab("Extensions", id="extensions", elem_id="tab-extensions") as extensions:
                     _html("extensions.html")
             with gr.Column(scale=5, min_width=320, elem_classes=["a-right"]):
@@ -42,6 +44,7 @@ def build_page(runtime: Runtime, about: Mapping[str, str] | None = None) -> gr.B
         _wire(page, runtime, built, model, refresh)
         tabs.change(None, js="() => atelier.tabs.changed()")
         gallery.select(None, js="() => atelier.gallery.open()")
+        models.select(None, js="() => atelier.cards.open()")
         extensions.select(None, js="() => atelier.extensions.open()")
     page.queue(max_size=64)
     return page

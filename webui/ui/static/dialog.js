@@ -62,5 +62,5 @@ atelier.dialog = (() => {
     return [((event.clientX - frame.left) / frame.width) * width, ((event.clientY - frame.top) / frame.height) * height];
   }
 
-  return { open, button, zooming, point, CLOSER, isOpen: () => atelier.find(".a-paint, .a-book") !== null };
+  return { open, button, zooming, point, CLOSER, isOpen: () => atelier.find(".a-paint, .a-about, .a-book") !== null };
 })();

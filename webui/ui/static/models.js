@@ -1,9 +1,11 @@
 // What the chosen model can draw: its friendly line, prompts to click, its own size.
 atelier.models = (() => {
   const KEY = "atelier/model";
+  const FAMILIES = { sd1: "SD 1.x", sd2: "SD 2.x", sdxl: "SDXL", sdxl_refiner: "the SDXL refiner" };
   let list = [];
   let first = "";
   let now = ""; // the chosen one
+  let asked = ""; // what a card of the models' tab wants to be chosen
 
   /** Reads the list again and says which model shall be chosen: the present one, the last one used, or the default. */
   async function open(name) {
@@ -15,8 +17,9 @@ atelier.models = (() => {
       atelier.say("result", problem);
     }
     atelier.book.read();
-    const wanted = [name, atelier.session.get(KEY), atelier.local.get(KEY), first];
+    const wanted = [asked, name, atelier.session.get(KEY), atelier.local.get(KEY), first];
     const choice = wanted.find((candidate) => list.some((model) => model.name === candidate)) ?? "";
+    asked = "";
     choose(choice);
     return [choice];
   }
@@ -29,7 +32,17 @@ atelier.models = (() => {
     atelier.local.set(KEY, name);
     await atelier.appears("#a-hint");
     draw(model);
+    atelier.card.mark();
   }
+
+  /** Chooses a model from elsewhere on the page. */
+  function use(name) {
+    asked = name;
+    again();
+  }
+
+  /** Reads all lists of files again, as the button beside the model does. */
+  const again = () => atelier.find("#model-refresh")?.click();
 
   function draw(model) {
     const part = (name) => atelier.find(`#a-hint .a-${name}`);
@@ -56,10 +69,13 @@ atelier.models = (() => {
   /** The family of the chosen model: "sd1". */
   const family = () => present()?.family ?? "";
 
+  /** The same in words: "SD 1.x"; "" for one that nothing else is made for. */
+  const familyName = () => FAMILIES[family()] ?? "";
+
   /** The size of picture that it was trained on, in pixels; 0 where it is not known. */
   const size = () => present()?.native_size ?? 0;
 
   const present = () => list.find((model) => model.name === now);
 
-  return { open, choose, chosen: () => now, family, size };
+  return { open, choose, use, again, chosen: () => now, family, familyName, size };
 })();

@@ -1,7 +1,8 @@
 // Which tab is open, light or dark, and the start.
 atelier.tabs = (() => {
-  const NAMES = ["txt2img", "img2img", "inpaint", "gallery", "extensions"];
+  const NAMES = ["txt2img", "img2img", "inpaint", "gallery", "models", "extensions"];
   const KEY = "atelier/tab";
+  let drew = "txt2img"; // the tab with a form that was open last
   const button = (name) => document.getElementById(`tab-${name}-button`);
 
   const current = () => NAMES.find((name) => button(name)?.getAttribute("aria-selected") === "true") ?? "txt2img";
@@ -12,6 +13,7 @@ atelier.tabs = (() => {
     const tab = current();
     atelier.session.set(KEY, tab);
     if (!atelier.form.forms[tab]) return;
+    drew = tab;
     atelier.units.attach(tab);
     atelier.extras.attach(tab);
   }
@@ -21,7 +23,7 @@ atelier.tabs = (() => {
     if (NAMES.includes(name) && name !== current()) open(name);
   }
 
-  return { current, open, changed, restore };
+  return { current, open, changed, restore, drawing: () => (atelier.form.forms[current()] ? current() : drew) };
 })();
 
 atelier.theme = (() => {
