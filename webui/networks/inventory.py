@@ -32,32 +32,16 @@ Found = ModelInfo | VAEFile | TinyFile | NetworkFile | EmbeddingFile | Hypernetw
 class Item:
     """A file or model folder.
 
-<<<<<<< mine
     name: as prompts and lists call it. path: for the server alone, never for a client. type: "LoRA", "ControlNet", ...;
     family: of checkpoints, "sd1"; "" where it does not tell. said: what it is in words, or what is wrong with it, which
     is `error`. entry: what its catalogue says.
-=======
-    name: as prompts and lists call it. path: for the server alone, never for a client. file: the path below its place,
-    with strokes between folders. where: the label of its place; own: that is of the program's own tree, so that it may
-    be written to. modified: seconds since 1970. type: "LoRA", "ControlNet", ...; family: of checkpoints, "sd1"; ""
-    where it does not tell. said: what it is in words, or what is wrong with it, which is `error`. entry: what its
-    catalogue says.
->>>>>>> other
     """
 
     kind: Kind
     name: str
     path: Path
-<<<<<<< mine
     place: Place
     stamp: Stamp
-=======
-    file: str
-    where: str
-    own: bool
-    bytes: int
-    modified: float
->>>>>>> other
     type: str
     family: str
     said: str
@@ -105,14 +89,8 @@ def item_of(kind: Kind, entry: Entry[Any], cache: ModelCache) -> Item:
     found: Found = entry.item
     type, family, said, error = _TOLD[kind](found)
     digest = cache.digest(str(entry.path), WHOLE, entry.stamp[:2])
-    place = entry.place
     return Item(
-<<<<<<< mine
         kind, entry.name, entry.path, entry.place, entry.stamp, type, family, error or said, error, digest, found,
-=======
-        kind, entry.name, entry.path, entry.path.relative_to(place.folder).as_posix(), place.label, place.own,
-        entry.stamp[1], entry.stamp[0] / 1e9, type, family, error or said, error, digest, found,
->>>>>>> other
     )  # fmt: skip
 
 
