@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor
 
 from tests.ext.studio import Studio
 from tests.support import tiny_depth_model, tiny_upscaler, write_tiny_checkpoint
@@ -17,6 +18,7 @@ from webui.engine.api import Pipeline
 from webui.engine.devices import place
 from webui.engine.models import Models
 from webui.images.save import png_bytes
+from webui.nn.depth import DepthEstimator
 from webui.schema.control import ControlUnit
 from webui.schema.errors import BadRequest
 from webui.schema.events import Done, Event
@@ -74,6 +76,23 @@ def test_a_depth_model_draws_from_a_picture_and_under_a_mask_alone_and_in_a_batc
         assert abs(first - second).max() > 5
         (alone,) = pixels(depth, request.model_copy(update={"batch_size": 1, "seed": 6}))
         assert abs(alone - second).max() <= 1
+
+
+def test_a_picture_is_looked_at_once_for_all_its_batches(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    forward = DepthEstimator.forward
+
+    def counted(self: DepthEstimator, image: Tensor) -> Tensor:
+        seen.append(len(image))
+        return forward(self, image)
+
+    monkeypatch.setattr(DepthEstimator, "forward", counted)
+    pipe = Pipeline.load("depth", models_dir=folder, device="cpu")
+    first = Img2Img(**FIELDS, batch_size=2, n_iter=2, init_image=pipe.add_image(picture()))
+    pixels(pipe, first)
+    assert seen == [1]
+    pixels(pipe, first.model_copy(update={"init_image": pipe.add_image(picture(1))}))
+    assert seen == [1, 1]
 
 
 def test_depth_leads_the_drawing_beside_what_it_starts_from(depth: Pipeline) -> None:

@@ -48,6 +48,7 @@ class Executor:
         self.note: Callable[[str], None] = ignore
         self._model = model
         self._placement = placement
+        self._depth: tuple[Tensor, Tensor] | None = None
         self.worn = WornNetworks(model, networks, lambda line: self.note(line))
         self._prompts = PromptEncoder(model, self.worn, networks.embeddings, lambda line: self.note(line))
 
@@ -77,7 +78,7 @@ class Executor:
         return {
             EncodeText: lambda items: [self.encode_text(item) for item in items],
             EncodeImage: lambda items: [self.encode_image(item) for item in items],
-            EstimateDepth: self.estimate_depth,
+            EstimateDepth: lambda items: [self.estimate_depth(item) for item in items],
             Denoise: self.denoise,
             DecodeLatent: lambda items: [self.decode(item) for item in items],
         }
@@ -102,16 +103,14 @@ class Executor:
             )
         return latent
 
-    def estimate_depth(self, wanted: Sequence[EstimateDepth]) -> list[Tensor]:
-        """The inverse depth (s s) of each image, float32; the same image is looked at once."""
-        estimator = self._model.depth
-        assert estimator is not None
-        device = next(estimator.parameters()).device
-        found: list[Tensor] = []
-        for place, item in enumerate(wanted):
-            same = next((i for i in range(place) if torch.equal(wanted[i].image, item.image)), None)
-            found.append(estimator(item.image[None].to(device))[0] if same is None else found[same])
-        return found
+    def estimate_depth(self, wanted: EstimateDepth) -> Tensor:
+        """The inverse depth (s s) of an image, float32 on the CPU; of the image that was looked at last it is known."""
+        if self._depth is None or not torch.equal(self._depth[0], wanted.image):
+            estimator = self._model.depth
+            assert estimator is not None
+            device = next(estimator.parameters()).device
+            self._depth = wanted.image, estimator(wanted.image[None].to(device))[0].cpu()
+        return self._depth[1]
 
     def denoise(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
         """One U-Net call for the rows of all pictures, where their shapes allow it.
