@@ -28,6 +28,7 @@ from webui.schema.errors import AtelierError, BadRequest
 from webui.schema.events import Progress
 from webui.schema.fields import Parameter, parameters
 from webui.schema.requests import REQUESTS, ImageRef, Request, parse_request
+from webui.server.memory_options import add_memory_options, memory_of
 from webui.server.model_options import missing_note, places_of
 from webui.server.options import ServeOptions, add_common_options, add_serve_options
 
@@ -78,7 +79,7 @@ def generate(arguments: Sequence[str]) -> int:
     pipeline = webui.Pipeline.load(
         request.model, models_dir=places, device=parsed.device, dtype=parsed.dtype,
         unet_storage=parsed.unet_storage,
-        extensions_dirs=found.folders, data_dir=parsed.data_dir,
+        extensions_dirs=found.folders, data_dir=parsed.data_dir, memory=memory_of(parsed),
     )  # fmt: skip
     for data in (*pictures.values(), *steered.pictures):
         pipeline.add_image(data)
@@ -153,6 +154,7 @@ def _generate_parser(found: Extensions) -> Parser:
     folders = parser.add_argument_group("folders and device")
     add_common_options(folders)
     add_folder_options(folders)
+    add_memory_options(parser.add_argument_group("memory"))
     return parser
 
 

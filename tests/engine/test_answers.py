@@ -90,7 +90,7 @@ def preview(engine: Engine, question: Preprocess, images: Mapping[str, bytes] = 
     replies: list[tuple[Answer, tuple[bytes, ...]]] = []
     body = question.model_dump(mode="json")
     ask = Ask("preprocess", body, images, lambda answer, frames: replies.append((answer, frames)))
-    Answers(engine.extensions).answer(ask)
+    Answers(engine.extensions, engine.models).answer(ask)
     ((answer, frames),) = replies
     assert answer.error is None, answer.error
     width, height = answer.sizes[0]

@@ -20,6 +20,7 @@ from webui.diffusion.preview import family_factors
 from webui.engine.api import Pipeline
 from webui.engine.devices import place
 from webui.engine.engine import Engine
+from webui.engine.memory.machine import Machine
 from webui.nn.vae import VAE
 from webui.schema.errors import AtelierError, BadRequest, ModelError, NotFound, NumericError
 from webui.schema.events import Done, Event, Failed, ImageReady, Note, Preview, Progress, Started
@@ -251,6 +252,7 @@ def test_a_model_whose_file_was_replaced_is_loaded_anew(recorded: Recorded, mode
 def test_the_old_model_is_gone_before_the_next_is_read_and_stays_where_the_next_is_no_model(
     recorded: Recorded, models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    recorded.engine.models.garage.budget = 0
     recorded.run(request())
     old = weakref.ref(recorded.engine.models.executor("tiny").facts)
     (models_dir / "Stable-diffusion" / "broken.safetensors").write_bytes(b"no model at all")
@@ -265,7 +267,7 @@ def test_the_old_model_is_gone_before_the_next_is_read_and_stays_where_the_next_
     monkeypatch.setattr("webui.engine.models.load_checkpoint", load)
     last = recorded.run(request(model="other"))
     assert isinstance(last, Failed)
-    assert "memory on cpu to load other.safetensors" in last.error["message"]
+    assert "memory to load other.safetensors" in last.error["message"]
     assert seen == [None]
     monkeypatch.undo()
     assert isinstance(recorded.run(request()), Done)
@@ -321,15 +323,16 @@ def test_a_large_picture_on_a_cpu_is_tiled_before_the_system_kills_the_process(
         return decode(vae, z)
 
     monkeypatch.setattr(VAE, "decode", noted)
-    monkeypatch.setattr("webui.engine.executor.CPU_WHOLE", 25 * 6)
-    monkeypatch.setattr("webui.engine.executor.TILE", 20)
+    needed = 6 * 8 * 4 * 200 * 48  # numbers per base channel, base channels, bytes of a number, pixels
+    monkeypatch.setattr("webui.engine.vae_work.TILES", (24, 20, 12))
+    monkeypatch.setattr(Machine, "free", property(lambda _: round(needed / 0.8)))
     for width, whole in ((200, True), (208, False)):
         sides.clear()
         done = recorded.run(request(width=width, height=48))
         assert isinstance(done, Done)
         assert (sides == [(6, 25)]) is whole
         assert (recorded.of(Note) == []) is whole
-    assert set(sides) == {(6, 20)}
+    assert set(sides) == {(6, 12)}
     assert "tile by tile" in recorded.of(Note)[0].message
 
 

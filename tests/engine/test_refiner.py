@@ -13,6 +13,7 @@ from tests.support import write_tiny_checkpoint
 from webui.engine.api import Pipeline
 from webui.schema.errors import BadRequest, ModelError, NotFound
 from webui.schema.events import Event, Progress, Stage
+from webui.schema.memory import MemoryOptions
 from webui.schema.names import SAMPLER_NAMES
 from webui.schema.requests import Img2Img, Inpaint, Request, Txt2Img
 
@@ -29,7 +30,7 @@ def pipe(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
         write_tiny_checkpoint(folder / "Stable-diffusion" / f"{name}.safetensors", family, seed=seed)
     write_tiny_checkpoint(folder / "Stable-diffusion" / "twin.safetensors", "sd1", seed=0)
     (folder / "Stable-diffusion" / "broken.safetensors").write_bytes(b"no model")
-    return Pipeline.load("tiny", models_dir=folder, device="cpu")
+    return Pipeline.load("tiny", models_dir=folder, device="cpu", memory=MemoryOptions(cpu_gb=1e-6))  # one at a time
 
 
 def pixels(pipe: Pipeline, request: Request) -> list[np.ndarray]:

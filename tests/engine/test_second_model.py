@@ -13,6 +13,7 @@ from tests.support import write_tiny_checkpoint
 from webui.engine.api import Pipeline
 from webui.schema.errors import BadRequest, ModelError, NotFound
 from webui.schema.events import Event, Progress, Stage
+from webui.schema.memory import MemoryOptions
 from webui.schema.requests import Img2Img, Request, Txt2Img
 
 FIRST = {"prompt": "a red ball", "seed": 5, "width": 64, "height": 48, "sampler": "Euler a", "steps": 4}
@@ -25,7 +26,7 @@ def pipe(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     for seed, (name, family) in enumerate({"tiny": "sd1", "other": "sd1", "large": "sdxl"}.items()):
         write_tiny_checkpoint(folder / "Stable-diffusion" / f"{name}.safetensors", family, seed=seed)
     (folder / "Stable-diffusion" / "broken.safetensors").write_bytes(b"no model")
-    return Pipeline.load("tiny", models_dir=folder, device="cpu")
+    return Pipeline.load("tiny", models_dir=folder, device="cpu", memory=MemoryOptions(cpu_gb=1e-6))  # one at a time
 
 
 def pixels(pipe: Pipeline, request: Request) -> list[np.ndarray]:

@@ -126,7 +126,8 @@ class UnitBank:
         if known is None or known.adapter is not loaded.adapter:
             hint = self._hint(unit, frame, first, loaded.match, self._is_bgr(unit))
             config = self._tools.config.unet
-            known = Fitted(number, unit, loaded.adapter, loaded.match, config, hint, region, frame.hires)
+            keeper = self._tools.shelf.keeper
+            known = Fitted(number, unit, loaded.adapter, loaded.match, config, hint, region, frame.hires, keeper)
             self._fitted_to[number, frame] = known
         return known
 

@@ -16,6 +16,7 @@ from webui.checkpoints.control import ControlInfo
 from webui.checkpoints.control_catalogue import ControlModel
 from webui.checkpoints.header import Header, read_header
 from webui.control.adapters import AdapterKind, Base, Match, Network
+from webui.control.keeper import Keeper, Simple
 from webui.schema.errors import ModelError
 
 KEPT_NETWORKS = 4
@@ -42,7 +43,7 @@ class Shelf:
     """The control networks of one engine. Used by its worker thread alone.
 
     A job keeps all that it uses, however many; `limit` of them are kept for the next one. look: remembers how a network
-    is that was just read.
+    is that was just read. keeper: lends them; they are read to `device`, which is where it has them by default.
     """
 
     def __init__(
@@ -50,7 +51,9 @@ class Shelf:
         device: torch.device,
         limit: int = KEPT_NETWORKS,
         look: Callable[[Sequence[nn.Module]], Seen | None] = lambda _network: None,
+        keeper: Keeper | None = None,
     ) -> None:
+        self.keeper: Keeper = keeper or Simple(device)
         self._device = device
         self._limit = limit
         self._look = look
@@ -64,7 +67,7 @@ class Shelf:
             ModelError: no adapter knows the file, or it cannot be loaded.
         """
         if base is not self._base:
-            self._loaded.clear()  # some are made of the checkpoint's weights, all are of its dtype
+            self.clear()  # some are made of the checkpoint's weights, all are of its dtype
             self._base = base
         status = model.path.stat()
         key = model.path, status.st_mtime_ns, status.st_size
@@ -83,13 +86,15 @@ class Shelf:
     def rest(self) -> None:
         """The job is over: the networks that were used last stay, off the device, and the others go."""
         while len(self._loaded) > self._limit:
-            self._loaded.popitem(last=False)
+            _, gone = self._loaded.popitem(last=False)
+            self.keeper.forget(gone.adapter.modules())
         for loaded in self._loaded.values():
-            for module in loaded.adapter.modules():
-                module.to("cpu")
+            self.keeper.rest(loaded.adapter.modules())
 
     def clear(self) -> None:
         """Let all networks go."""
+        for loaded in self._loaded.values():
+            self.keeper.forget(loaded.adapter.modules())
         self._loaded.clear()
         self._base = None
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from webui.control.adapters import Hint, Match, Network, Residuals, UnetRows
@@ -17,6 +15,7 @@ from webui.control.areas import attention_size, fit_mask
 from webui.control.contribution import Contribution
 from webui.control.copies import copied
 from webui.control.effect import Effect, Ratios, label_of
+from webui.control.keeper import Keeper, Simple
 from webui.control.policy import acting_rows, factors, in_window
 from webui.nn.config import UNetConfig
 from webui.nn.taps import Controls, KeysValues
@@ -28,7 +27,8 @@ class Fitted:
     """A unit with a control model, made ready for passes of one size: the same for all pictures of a batch.
 
     settings: as in the request; number: from 1, as the user counts. config: the U-Net's. hint: what the network reads.
-    region: (1 1 h w) in 0..1, where the unit acts, or None for everywhere.
+    region: (1 1 h w) in 0..1, where the unit acts, or None for everywhere. keeper: lends the network; None: it is moved
+    as it is.
     """
 
     number: int
@@ -39,6 +39,7 @@ class Fitted:
     hint: Hint
     region: Tensor | None = None
     hires: bool = False
+    keeper: Keeper | None = None
 
     @cached_property
     def prepared(self) -> Any:
@@ -82,8 +83,13 @@ class Unit:
 
     def ask(self, call: UnetRows) -> Residuals:
         """The network's own answer for these rows. What was prepared is for all pictures: the adapter gets a copy."""
-        with self._at_hand(call.x.device):
-            return self.fitted.adapter.residuals(call, copied(self.fitted.prepared))
+        fitted = self.fitted
+        keeper = fitted.keeper or Simple(call.x.device)
+        return keeper.lend(
+            fitted.adapter.modules(),
+            lambda: fitted.adapter.residuals(call, copied(fitted.prepared)),
+            after=self.settings.low_vram,
+        )
 
     def residuals(self, call: UnetRows, answer: Residuals | None = None) -> Contribution:
         """Its weighted residuals for the rows of one call; rows in which it does not act have zeros.
@@ -109,19 +115,6 @@ class Unit:
     def report(self) -> Ratios:
         """What it did; steps in which it did not act are not there."""
         return Ratios(self.number, self.label, self._effect.steps, self._effect.values)
-
-    @contextmanager
-    def _at_hand(self, device: torch.device) -> Iterator[None]:
-        """The network on the device of the call; away again afterwards where the unit is to save memory."""
-        modules = self.fitted.adapter.modules()
-        for module in modules:
-            module.to(device)
-        try:
-            yield
-        finally:
-            if self.settings.low_vram:
-                for module in modules:
-                    module.to("cpu")
 
     def _controls(self, raw: Residuals, spread: Spread) -> Controls:
         blocks = sorted(raw.hidden)

@@ -14,6 +14,8 @@ from pydantic import ValidationError
 from webui.control.geometry import Pixels
 from webui.control.hints import Hints, Part
 from webui.engine.extensions import Extensions
+from webui.engine.memory.status import memory_status
+from webui.engine.models import Models
 from webui.engine.units import first_part, is_json
 from webui.ext.signatures import asks_for
 from webui.images.given import GivenPictures, read_given
@@ -38,7 +40,7 @@ class Ask:
     @property
     def runs_code(self) -> bool:
         """Whether an extension's code answers it."""
-        return self.what != "report"
+        return self.what in ("preprocess", "route")
 
     @property
     def name(self) -> str:
@@ -51,10 +53,12 @@ class Ask:
 
 
 class Answers:
-    """Answers questions with the extensions of one engine."""
+    """Answers questions with the extensions and models of one engine. busy: whether a job runs."""
 
-    def __init__(self, extensions: Extensions) -> None:
+    def __init__(self, extensions: Extensions, models: Models, busy: Callable[[], bool] = lambda: False) -> None:
         self._extensions = extensions
+        self._models = models
+        self._busy = busy
 
     def answer(self, ask: Ask) -> None:
         """Reply to a question; every error is a reply too."""
@@ -85,6 +89,10 @@ class Answers:
             return self._map(ask, Preprocess.model_validate(dict(ask.body)))
         if ask.what == "route":
             return self._route(ask, RouteCall.model_validate(dict(ask.body)))
+        if ask.what == "unload":
+            self._unload()
+        if ask.what in ("memory", "unload"):
+            return Answer(body=memory_status(self._models)), ()
         return Answer(body={"extensions": [one.to_json() for one in self._extensions.host.report()]}), ()
 
     def _map(self, ask: Ask, question: Preprocess) -> tuple[Answer, tuple[bytes, ...]]:
@@ -104,6 +112,15 @@ class Answers:
             body["masked"] = masked
         body |= {"data": found.data} if is_json(found.data) else {}
         return Answer(body=body, sizes=(size_of(image),)), (frame_of(image),)
+
+    def _unload(self) -> None:
+        """What a job uses stays until it is over."""
+        if self._busy():
+            self._models.garage.drop_idle()
+        else:
+            self._models.unload()
+            self._extensions.drop()
+        self._models.free_cache()
 
     def _route(self, ask: Ask, call: RouteCall) -> tuple[Answer, tuple[bytes, ...]]:
         """`route(body, images)` of an extension: a JSON object, or that and pictures (PIL)."""

@@ -27,6 +27,7 @@ from webui.images.read import read_image
 from webui.images.save import png_bytes, save_png
 from webui.schema.errors import AtelierError
 from webui.schema.events import Event, Failed, ImageReady, MapReady, Note, Prepared, UnitReport
+from webui.schema.memory import MemoryOptions
 from webui.schema.requests import ImageRef, Img2Img, Request, parse_request
 from webui.schema.resolve import default_model, enlarged, resolve
 from webui.schema.results import ModelInfo, by_rank
@@ -133,13 +134,14 @@ class Pipeline:
         unet_storage: UnetStorage = "auto",
         extensions_dirs: Sequence[Path] = (HOME,),
         data_dir: Path | None = None,
+        memory: MemoryOptions = MemoryOptions(),
     ) -> Pipeline:
         """The model of this name under `models_dir`/Stable-diffusion (empty: the default), or at this path: a file, or
         a folder in diffusers' layout. Networks and embeddings are then those beside the `Stable-diffusion` that it lies
         in, or those in its own folder.
 
         extensions_dirs: folders of extensions. data_dir: where it stands which of them are on; without it, those that
-        come with the program.
+        come with the program. memory: how much of it is used.
 
         Raises:
             NotFound, ModelError: when there is no such model, or it cannot be used.
@@ -150,7 +152,7 @@ class Pipeline:
             models_dir = replace(Places.of(models_dir), models_dir=root)
         folders = Folders(tuple(extensions_dirs), data_dir)
         placement = place(device, dtype, unet_storage)
-        engine = Engine(Places.of(models_dir), placement, folders=folders, preview="none")  # nobody sees them
+        engine = Engine(Places.of(models_dir), placement, folders=folders, preview="none", memory=memory)
         catalogue = engine.models.catalogue
         return cls(engine, catalogue.find(default_model(catalogue.list(), name)))
 

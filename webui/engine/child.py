@@ -21,6 +21,7 @@ from webui.engine.wire import Message, Wire
 from webui.schema.asks import Answer
 from webui.schema.errors import AtelierError
 from webui.schema.events import Event, Failed
+from webui.schema.memory import MemoryOptions
 from webui.schema.names import PREVIEW_METHODS
 from webui.schema.requests import parse_request
 
@@ -56,6 +57,7 @@ def _engine(options: Any, wire: Wire, worker: Worker) -> Any:
         restart=worker.end,
         hold=lambda held: wire.send({"type": "held", "held": held.to_json()}),
         preview=options.preview,
+        memory=MemoryOptions(options.vram, options.gpu_memory, options.memory),
     )
 
 
@@ -66,6 +68,9 @@ def _options(arguments: Sequence[str] | None) -> Any:
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--unet-storage", default="auto")
     parser.add_argument("--preview", default="auto", choices=PREVIEW_METHODS)
+    parser.add_argument("--vram", default="auto")
+    parser.add_argument("--gpu-memory", type=float, default=0.0)
+    parser.add_argument("--memory", type=float, default=0.0)
     parser.add_argument("--extensions-dir", action="append", default=[])
     parser.add_argument("--data-dir")
     return parser.parse_args(arguments)

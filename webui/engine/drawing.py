@@ -20,7 +20,7 @@ from webui.schema.generation import AUTOMATIC_VAE
 
 class Drawing:
     """What a job draws with. Everybody asks for `executor` when there is work to do, and keeps nothing of it: the
-    checkpoint of a hires pass needs the room of the first one."""
+    checkpoint of a hires pass may need the room of the first one."""
 
     def __init__(self, models: Models, extensions: Extensions, guard: Guarding, telling: Telling) -> None:
         self._models = models
@@ -50,19 +50,21 @@ class Drawing:
         if not self._models.holds(name, vae):
             self._load(name, vae)
         self._name, self._vae = name, vae
-        self.executor.note = self._telling.note
+        self.executor.note = self._models.memory.note = self._telling.note
         return True
 
     def _load(self, name: str, vae: str) -> None:
-        another = not self._models.holds_checkpoint(name)
-        self._telling.stage(f"loading {name}" if another else "changing the VAE")
+        another, read = not self._models.holds_checkpoint(name), not self._models.has_read(name)
+        if another:
+            self._guard.model_leaves()
+        self._telling.stage(f"loading {name}" if read else f"changing to {name}" if another else "changing the VAE")
         listened = another and self._extensions.listens_to_models
         if listened:
             self._guard.arm()
         self._telling.timed("load", partial(self._read, name, vae))
         self._guard.model_loaded()
         unknown = unknown_note(name, self.executor.model.unknown)
-        if another and unknown:
+        if read and unknown:
             self._telling.note(unknown)
         if listened:
             event = ModelEvent(name, self.executor.config.family)

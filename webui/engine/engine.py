@@ -25,6 +25,7 @@ from webui.ext.faults import Held
 from webui.ext.session import tell_of_death
 from webui.schema.errors import AtelierError, ExtensionError, OutOfMemory
 from webui.schema.events import Done, Failed, Started
+from webui.schema.memory import MemoryOptions
 from webui.schema.names import PreviewMethod
 from webui.schema.requests import Request
 
@@ -39,8 +40,8 @@ class Engine:
     """The models and extensions of one device and the jobs that run on them, one after another.
 
     where: the models. folders: where extensions are, and the program's own data. preview: how previews are drawn.
-    restart: told why the process should end after the present job, before its end is. hold: told what a next process
-    has to know of extensions (`restore`), before `restart` is called.
+    memory: how much of it is used. restart: told why the process should end after the present job, before its end is.
+    hold: told what a next process has to know of extensions (`restore`), before `restart` is called.
     """
 
     def __init__(
@@ -52,17 +53,21 @@ class Engine:
         restart: Restart | None = None,
         hold: Hold | None = None,
         preview: PreviewMethod = "auto",
+        memory: MemoryOptions = MemoryOptions(),
     ) -> None:
         folders = folders or Folders()
         catalogue = Catalogue(where, Memory.of(folders.data_dir))
-        self.models = Models(catalogue, placement or place())
-        self.extensions = Extensions(folders, catalogue.places, self.models.placement.device, catalogue.memory)
+        self.models = Models(catalogue, placement or place(), memory)
+        self.extensions = Extensions(
+            folders, catalogue.places, self.models.placement.device, catalogue.memory, self.models.memory
+        )
         self._watch = watch or (lambda kind, seconds: None)
         self._restart = restart or (lambda reason: None)
         self._hold = hold or (lambda held: None)
         self._controls: dict[str, Control] = {}
         self._asks: queue.SimpleQueue[Ask] = queue.SimpleQueue()
-        self._answers = Answers(self.extensions)
+        self._running = False
+        self._answers = Answers(self.extensions, self.models, lambda: self._running)
         self._closely = False
         self._preview = preview
 
@@ -86,11 +91,13 @@ class Engine:
         )
         job = Job(job_id, request, images, control, around)
         fault: Exception | None = None
+        self._running = True
         try:
             job.run()
         except Exception as error:
             fault = error
         finally:
+            self._running = False
             del self._controls[job_id]
         seconds = time.monotonic() - started
         verdict = self._look_after(job.guard, job.suspects, job.telling.note)
@@ -182,7 +189,10 @@ def as_user_error(error: Exception, left_behind: str = "", extensions: Sequence[
     if isinstance(error, AtelierError):
         return error
     if is_out_of_memory(error):
-        return OutOfMemory("The device has not enough memory for this job.", "Make the picture or the batch smaller.")
+        return OutOfMemory(
+            "The device has not enough memory for this job.",
+            "Make the picture or the batch smaller, or start with --lowvram.",
+        )
     said = str(error).strip().splitlines()
     fault = f"{type(error).__name__}: {said[0] if said else type(error).__name__}"
     if left_behind:

@@ -15,32 +15,41 @@ from webui.control.adapters import Base
 from webui.diffusion.denoiser import Call, denoise
 from webui.diffusion.schedules import NoiseSchedule
 from webui.diffusion.types import Answer
-from webui.engine.devices import Placement, is_out_of_memory
+from webui.engine.devices import Placement
+from webui.engine.memory.estimates import TEXT_BYTES, Work
+from webui.engine.memory.machine import Machine
+from webui.engine.memory.model_parts import ModelParts
+from webui.engine.memory.residency import Residency
 from webui.engine.prompts import PromptEncoder
+from webui.engine.vae_work import VaeWork
 from webui.engine.worn import WornNetworks
 from webui.ext.sampling import denoise_scoped
 from webui.networks.tags import Catalogues
+from webui.nn.depth import DepthEstimator
 from webui.nn.taps import with_inputs
 from webui.nn.vae import VAE
 from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, EstimateDepth, ModelFacts, Texts
-from webui.schema.errors import NumericError, OutOfMemory
+from webui.schema.errors import NumericError
 
 FIRST_WEIGHT = "input_blocks.0.0.weight"
-TILE = 64
-"""Latent side of a tile when a whole picture does not fit into memory."""
-CPU_WHOLE = 192 * 192
-"""Largest latent (in pixels) that is worked whole on a CPU, where the system may kill the process instead of refusing
-memory: SD's decoder takes about 3 kB for each pixel of the picture, 7 GB for 1536 x 1536."""
 
 
 class Executor:
     """Answers the work of passes with a model's modules. One per loaded model; used by one thread alone.
 
     note: where warnings of the present job go. casts: how often the VAE's number format was changed. networks: what a
-    prompt may name.
+    prompt may name; name: of the checkpoint. memory: of the device. drawing: what a U-Net call of the job takes.
     """
 
-    def __init__(self, model: LoadedModel, placement: Placement, networks: Catalogues) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        placement: Placement,
+        networks: Catalogues,
+        name: str = "",
+        memory: Residency | None = None,
+        machine: Machine | None = None,
+    ) -> None:
         self.facts = ModelFacts(model.config, NoiseSchedule(model.config.schedule), placement.device)
         self.config = model.config
         self.unet = model.unet
@@ -48,9 +57,24 @@ class Executor:
         self.note: Callable[[str], None] = ignore
         self._model = model
         self._placement = placement
-        self._depth: tuple[Tensor, Tensor] | None = None
-        self.worn = WornNetworks(model, networks, lambda line: self.note(line))
-        self._prompts = PromptEncoder(model, self.worn, networks.embeddings, lambda line: self.note(line))
+        self._memory = memory or Residency(None)
+        self.parts = ModelParts(model, name)
+        self.drawing = Work()
+        self.vae_work = VaeWork(
+            model.config, self.parts, self._memory, machine or Machine(), lambda line: self.note(line)
+        )
+        self.worn = WornNetworks(model, networks, lambda line: self.note(line), self._at_home, placement.device)
+        self._prompts = PromptEncoder(
+            model,
+            self.worn,
+            networks.embeddings,
+            lambda line: self.note(line),
+            lambda call: self._memory.run([self.parts.text], call, Work(bytes=TEXT_BYTES)),
+        )
+
+    def _at_home(self) -> None:
+        """Weights are changed where they are at home; what changed goes to the device when it is needed there."""
+        self._memory.home([self.parts.unet, self.parts.text])
 
     @property
     def model(self) -> LoadedModel:
@@ -59,12 +83,15 @@ class Executor:
 
     def use_vae(self, vae: VAE) -> None:
         """Turn latents into pixels, and pixels into latents, with this one from now on."""
+        self._memory.home([self.parts.vae], pause=False)
         self._model = replace(self._model, vae=vae)
+        self.parts.use_vae(vae)
 
     @cached_property
     def base(self) -> Base:
         """The U-Net as control networks see it; the same object as long as the model is loaded."""
         self.worn.take_off()  # what this job wants comes back with its next work
+        self._memory.home([self.parts.unet])
         weights = {name: weight.detach() for name, weight in self.unet.state_dict().items()}
         config, latent = self.config.unet, self.config.unet.out_channels
         if config.in_channels != latent:  # control networks see the latent alone
@@ -78,7 +105,7 @@ class Executor:
         return {
             EncodeText: lambda items: [self.encode_text(item) for item in items],
             EncodeImage: lambda items: [self.encode_image(item) for item in items],
-            EstimateDepth: lambda items: [self.estimate_depth(item) for item in items],
+            EstimateDepth: self.estimate_depth,
             Denoise: self.denoise,
             DecodeLatent: lambda items: [self.decode(item) for item in items],
         }
@@ -94,6 +121,10 @@ class Executor:
         self.worn.job_over(leave)
         self._prompts.job_over()
 
+    def with_unet(self, call: Callable[[], Tensor]) -> Tensor:
+        """call(), which calls the U-Net, with that on the device. Raises OutOfMemory."""
+        return self._memory.run([self.parts.unet], call, self.drawing)
+
     def encode_image(self, wanted: EncodeImage) -> Tensor:
         """The latent (c h w) of a picture, sampled from the posterior; in float32 when the VAE overflows in its own."""
         latent = self._finite_or_float32(lambda: self._encode(wanted))
@@ -103,14 +134,21 @@ class Executor:
             )
         return latent
 
-    def estimate_depth(self, wanted: EstimateDepth) -> Tensor:
-        """The inverse depth (s s) of an image, float32 on the CPU; of the image that was looked at last it is known."""
-        if self._depth is None or not torch.equal(self._depth[0], wanted.image):
-            estimator = self._model.depth
-            assert estimator is not None
-            device = next(estimator.parameters()).device
-            self._depth = wanted.image, estimator(wanted.image[None].to(device))[0].cpu()
-        return self._depth[1]
+    def estimate_depth(self, wanted: Sequence[EstimateDepth]) -> list[Tensor]:
+        """The inverse depth (s s) of each image, float32; the same image is looked at once."""
+        estimator = self._model.depth
+        assert estimator is not None
+        device = next(estimator.parameters()).device
+        found: list[Tensor] = []
+        for place, item in enumerate(wanted):
+            same = next((i for i in range(place) if torch.equal(wanted[i].image, item.image)), None)
+            found.append(estimator(item.image[None].to(device))[0] if same is None else found[same])
+        return found
+
+    def _depth(self, estimator: DepthEstimator, image: Tensor) -> Tensor:
+        """(3 s s) -> (s s), float32."""
+        parts = [self.parts.depth] if self.parts.depth is not None else []
+        return self._memory.run(parts, lambda: estimator(image[None].to(self._placement.device))[0])
 
     def denoise(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
         """One U-Net call for the rows of all pictures, where their shapes allow it.
@@ -151,8 +189,7 @@ class Executor:
 
     def _plain(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
         def unet(call: Call) -> Tensor:
-            output: Tensor = self.unet(call.x, call.timesteps, call.context, call.y, None, taps)
-            return output
+            return self.with_unet(lambda: self.unet(call.x, call.timesteps, call.context, call.y, None, taps))
 
         taps = with_inputs(None, self.worn.inputs)
 
@@ -170,6 +207,7 @@ class Executor:
         if torch.isfinite(result).all() or _dtype(self._model.vae) not in (torch.float16, torch.bfloat16):
             return result
         self.note("The VAE overflowed in half precision; it works in float32 from now on.")
+        self._memory.home([self.parts.vae], pause=False)
         self._model.vae.float()
         self.casts += 1
         return work()
@@ -178,15 +216,13 @@ class Executor:
         """z = mean + std * noise, as the U-Net's latent (c h w), float32."""
         vae = self._model.vae
         image = wanted.image[None].to(self._placement.device, _dtype(vae))
-        area = image.shape[-2] * image.shape[-1] // self.facts.multiple**2
-        found = _with_tiles(vae.encode, lambda x: vae.encode_tiled(x, TILE), image, area, self.note)
+        found = self.vae_work.encode(vae, image)
         return vae.to_latent(found.sample(wanted.noise[None].to(found.mean)))[0].float()
 
     def _decode(self, latent: Tensor) -> Tensor:
         vae = self._model.vae
         z = vae.from_latent(latent[None].to(self._placement.device, _dtype(vae)))
-        area = z.shape[-2] * z.shape[-1]
-        image: Tensor = _with_tiles(vae.decode, lambda x: vae.decode_tiled(x, TILE), z, area, self.note)
+        image = self.vae_work.decode(vae, z)
         return image[0]
 
 
@@ -201,29 +237,3 @@ def ignore(note: str) -> None:
 
 def _dtype(module: torch.nn.Module) -> torch.dtype:
     return next(module.parameters()).dtype
-
-
-def _with_tiles(
-    whole: Callable[[Tensor], Any],
-    tiled: Callable[[Tensor], Any],
-    x: Tensor,
-    latent_area: int,
-    note: Callable[[str], None],
-) -> Any:
-    """whole(x), or tiled(x) with a note when the device has not enough memory for it."""
-    if latent_area <= CPU_WHOLE or x.device.type != "cpu":
-        try:
-            return whole(x)
-        except (RuntimeError, MemoryError) as error:
-            if not is_out_of_memory(error):
-                raise
-        # outside the handler, whose traceback would keep the tensors of the failed try alive
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-    note("Not enough memory for the whole picture: the VAE worked tile by tile.")
-    try:
-        return tiled(x)
-    except (RuntimeError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
-        raise OutOfMemory("Not enough memory for the VAE, even tile by tile.", "Make the picture smaller.") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -21,6 +22,8 @@ from webui.control.maps import MapCache
 from webui.control.shelf import Shelf, match_of
 from webui.engine.control import Stopped
 from webui.engine.executor import Executor
+from webui.engine.memory.model_parts import header_bytes
+from webui.engine.memory.residency import Residency
 from webui.engine.preprocessors import HostPreprocessors, Kept
 from webui.ext.contexts import ModelEvent
 from webui.ext.discover import Found, discover
@@ -32,7 +35,9 @@ from webui.ext.owned import OwnedKind
 from webui.ext.state import Choices, ExtState
 from webui.ext.weights import FOLDER
 from webui.schema.control import NO_PREPROCESSOR, ControlUnit
+from webui.schema.errors import AtelierError
 from webui.schema.images import ImageRef
+from webui.schema.requests import Request
 
 PASSING = (Stopped, torch.OutOfMemoryError, MemoryError)
 """What goes through an extension's code unchanged: it is not its fault."""
@@ -55,14 +60,23 @@ class Folders:
 class Extensions:
     """The host of one engine, and what preprocessors and control networks left in memory. Used by one thread."""
 
-    def __init__(self, folders: Folders, places: Places, device: torch.device, memory: Memory | None = None) -> None:
+    def __init__(
+        self,
+        folders: Folders,
+        places: Places,
+        device: torch.device,
+        memory: Memory | None = None,
+        residency: Residency | None = None,
+    ) -> None:
         self._folders = folders
         self._models_dir = places.models_dir
         self._device = device
         found, settings = folders.look()
         self.host = Host(found, settings, device, PASSING)
         self.catalogue = ControlCatalogue(places, memory)
-        self.shelf = Shelf(device, look=NetworkPrint.of)
+        self._residency = residency or Residency(None)
+        home = torch.device("cpu") if self._residency.moves else device
+        self.shelf = Shelf(home, look=NetworkPrint.of, keeper=self._residency)
         self.maps = MapCache()
         self._kept = Kept()
 
@@ -93,6 +107,10 @@ class Extensions:
         self.shelf.rest()
         self._kept.rest()
 
+    def rest_preprocessors(self) -> None:
+        """Their networks off the device: all maps are made."""
+        self._kept.rest()
+
     def drop(self) -> None:
         """Let all networks go."""
         self.shelf.clear()
@@ -100,7 +118,9 @@ class Extensions:
 
     def preprocessors(self, check_cancel: Callable[[], None] = lambda: None) -> HostPreprocessors:
         """check_cancel: raises when the owner of the job stopped it."""
-        return HostPreprocessors(self.host, self._models_dir, str(self._device), self._kept, check_cancel)
+        return HostPreprocessors(
+            self.host, self._models_dir, str(self._device), self._kept, check_cancel, self._residency.relieve
+        )
 
     def model_files(self, owner: str) -> ModelFiles:
         """What an extension gets of the model files that it declares."""
@@ -124,6 +144,14 @@ class Extensions:
             self.catalogue, self.preprocessors(check_cancel), self._adapters, self.shelf, self.maps, executor.config,
             executor.base, self._device, picture, note,
         )  # fmt: skip
+
+    def control_bytes(self, request: Request, itemsize: int) -> dict[str, int]:
+        """What the networks of a job's control units take, by name; those that cannot be read are not counted."""
+        found: dict[str, int] = {}
+        for name in {unit.model for unit in request.control if unit.enabled and unit.model}:
+            with contextlib.suppress(AtelierError):
+                found[name] = header_bytes(read_header(self.catalogue.find(name).path), itemsize)
+        return found
 
     def control_hint(self, unit: ControlUnit) -> HintKind:
         """What the network of a unit reads; no weights are loaded.

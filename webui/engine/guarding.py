@@ -43,6 +43,7 @@ class Guarding:
         self._print: ModelPrint | None = None
         self._casts = 0
         self._changed: frozenset[str] = frozenset()
+        self._left: list[str] = []
         self._looked: set[tuple[str, str]] = set()
         self._settings: dict[str, str] = {}
         self._patches: dict[str, str] = {}
@@ -68,6 +69,14 @@ class Guarding:
             self._changed = self._models.changed
             self._casts = self._models.casts
 
+    def model_leaves(self) -> None:
+        """Another model is to be the present one: this one is looked at for the last time, and dropped where it was
+        changed, so that it does not come back so."""
+        changed = self._model_changes() if self._process is not None else []
+        if changed:
+            self._left += changed
+            self._models.drop_present()
+
     def check(self, suspects: Sequence[str], note: Callable[[str], None]) -> Verdict:
         """Find what was left changed and undo it: settings are put back, a patched model is dropped. Who asks drops the
         control networks where there was anything.
@@ -78,8 +87,8 @@ class Guarding:
         if self._process is None:
             return Verdict()
         self._host.look(None, None)
-        changed = [Leak(what) for what in self._model_changes()]
-        leaks = self._process.heal() + changed + [Leak(what) for what in self._network_changes()]
+        changed = self._model_changes()
+        leaks = self._process.heal() + [Leak(what) for what in (*self._left, *changed, *self._network_changes())]
         if changed:
             self._models.unload()
         if not leaks:
@@ -133,7 +142,7 @@ class Guarding:
             return []
         changed = self._changed | self._models.changed  # a question may be answered while networks stand
         moved = changed | ({"vae"} if self._models.casts != self._casts else frozenset())
-        return self._print.changes(modules, moved, sampled)
+        return self._print.changes(modules, moved, sampled, placed=not self._models.memory.moves)
 
     def _network_changes(self, sampled: bool = True) -> list[str]:
         return self._shelf.changes(sampled) if self._shelf is not None else []

@@ -128,7 +128,9 @@ class Job:
             first = first_frame(self._request, executor.facts, pictures)
             self._units = JobUnits(UnitBank(self._request, tools), first, telling)
             telling.stage("control maps")
+            self._models.memory.make_way()
             self._units.prepare()
+            self._extensions.rest_preprocessors()
         tools_now = ModelTools(lambda: self._drawing.executor, self._request)
         self._session.begin(tools_now, self._units)
 
@@ -141,6 +143,7 @@ class Job:
     def _draw(self) -> None:
         drawing, request = self._drawing, self._request
         drawing.use(request.model, request.vae)
+        self._plan()
         with drawing.lent(), torch.inference_mode():
             self._begin_session()
             where = self._models.catalogue.places.prompts
@@ -160,8 +163,17 @@ class Job:
 
     def _use(self, name: str, vae: str) -> None:
         """Draw with this checkpoint from now on; the control units are fitted to it."""
-        if self._drawing.use(name, vae) and self._units is not None:
+        if not self._drawing.use(name, vae):
+            return
+        self._plan()
+        if self._units is not None:
             self._units.use(self._drawing.executor.config, self._drawing.executor.base)
+
+    def _plan(self) -> None:
+        """What of the checkpoint that draws now is on the device when."""
+        controls = self._extensions.control_bytes(self._request, self._models.placement.dtype.itemsize)
+        self._models.plan(self._request, controls, self.telling.note)
+        self._drawing.executor.vae_work.tiled = self._request.tiled_vae
 
     def _change_model(self, items: Sequence[UseModel]) -> list[ModelFacts]:
         """Asked for by the hires pass and for a refiner. Who waits for a stopped job's picture need not wait for it."""

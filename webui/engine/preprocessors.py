@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -13,12 +14,14 @@ from torch import nn
 
 from webui.control.adapters import Map
 from webui.control.geometry import Pixels
+from webui.engine.devices import is_out_of_memory
 from webui.ext.host import Host
 from webui.ext.manifest import Manifest
 from webui.ext.maps import PreprocessContext, make_map
 from webui.ext.needs import declared_place
 from webui.ext.params import values_of
 from webui.ext.specs import PreprocessorSpec
+from webui.schema.errors import OutOfMemory
 
 KEPT = 8
 DEEPEST = 4
@@ -51,16 +54,24 @@ class Kept:
 
 
 class HostPreprocessors:
-    """`webui.control.maps.Preprocessors` over a host. check_cancel: raises when the owner of the job stopped it."""
+    """`webui.control.maps.Preprocessors` over a host. check_cancel: raises when the owner of the job stopped it.
+    relieve: makes room on a device that is full; whether there was anything to be done."""
 
     def __init__(
-        self, host: Host, models_dir: Path, device: str, kept: Kept, check_cancel: Callable[[], None] = lambda: None
+        self,
+        host: Host,
+        models_dir: Path,
+        device: str,
+        kept: Kept,
+        check_cancel: Callable[[], None] = lambda: None,
+        relieve: Callable[[], bool] = lambda: False,
     ) -> None:
         self._host = host
         self._models_dir = models_dir
         self._device = device
         self._kept = kept
         self._check_cancel = check_cancel
+        self._relieve = relieve
         self._depth = 0
 
     def kind(self, id: str) -> str:
@@ -87,7 +98,22 @@ class HostPreprocessors:
     def run(
         self, id: str, image: Pixels, params: Mapping[str, Any], mask: Pixels | None, rng: np.random.Generator
     ) -> Map:
-        """The map of a picture, as large as the picture. Raises AtelierError."""
+        """The map of a picture, as large as the picture; made again where memory ran out and there was some to be had.
+        Raises AtelierError."""
+        drawn = copy.deepcopy(rng)
+        try:
+            return self._run(id, image, params, mask, rng)
+        except (RuntimeError, MemoryError) as error:
+            if self._depth or not is_out_of_memory(error):
+                raise
+        # outside the handler, whose traceback would keep the tensors of the failed try alive
+        if not self._relieve():
+            raise OutOfMemory(f"There is not enough memory for the preprocessor {id}.", "Lower its resolution.")
+        return self._run(id, image, params, mask, drawn)
+
+    def _run(
+        self, id: str, image: Pixels, params: Mapping[str, Any], mask: Pixels | None, rng: np.random.Generator
+    ) -> Map:
         manifest, spec = self._spec(id)
         self._check_cancel()
         if self._depth >= DEEPEST:

@@ -23,18 +23,25 @@ REMEMBERED_TEXTS = 32
 
 
 class PromptEncoder:
-    """That of one model. worn: its networks; say: told of words that name an embedding which cannot be used.
+    """That of one model. worn: its networks; say: told of words that name an embedding which cannot be used;
+    at_hand: calls what calls the text encoders, which may have to come to the device first.
 
     The same texts are encoded once by the same networks, as long as the files of embeddings are the same.
     """
 
     def __init__(
-        self, model: LoadedModel, worn: WornNetworks, embeddings: EmbeddingCatalogue, say: Callable[[str], None]
+        self,
+        model: LoadedModel,
+        worn: WornNetworks,
+        embeddings: EmbeddingCatalogue,
+        say: Callable[[str], None],
+        at_hand: Callable[[Callable[[], Cond]], Cond] = lambda call: call(),
     ) -> None:
         self._model = model
         self._worn = worn
         self._words = EmbeddedWords(model, embeddings)
         self._say = say
+        self._at_hand = at_hand
         self._looked = False
         self._texts: OrderedDict[tuple[EncodeText, Key], Texts] = OrderedDict()
         self._conds: OrderedDict[tuple[str, EncodeText, Key], Cond] = OrderedDict()
@@ -76,7 +83,9 @@ class PromptEncoder:
 
         def encode() -> Cond:
             size = how.width, how.height
-            return encode_prompt(self._model, text, how.clip_skip, *size, how.emphasis, self._words)
+            return self._at_hand(
+                lambda: encode_prompt(self._model, text, how.clip_skip, *size, how.emphasis, self._words)
+            )
 
         return remembered(self._conds, (text, how, self._worn.key), encode)
 

@@ -17,6 +17,7 @@ from typing import IO
 from webui.checkpoints.places import Places
 from webui.engine.watchdog import Patience
 from webui.engine.wire import BrokenWire, Message, Wire
+from webui.schema.memory import MemoryOptions
 from webui.schema.names import PreviewMethod
 from webui.schema.storage import UnetStorage
 
@@ -39,6 +40,7 @@ class EngineOptions:
     patience: Patience = field(default_factory=Patience)
     extensions: tuple[Path, ...] = ()
     data_dir: Path | None = None
+    memory: MemoryOptions = field(default_factory=MemoryOptions)
 
     @property
     def command(self) -> list[str]:
@@ -46,6 +48,7 @@ class EngineOptions:
             sys.executable, "-m", "webui.engine.child",
             "--places", Places.of(self.where).to_json(), "--device", self.device, "--dtype", self.dtype,
             "--unet-storage", self.unet_storage, "--preview", self.preview,
+            *self.memory.arguments,
         ]  # fmt: skip
         for folder in self.extensions:
             command += ["--extensions-dir", str(folder)]

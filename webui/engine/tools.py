@@ -40,6 +40,9 @@ class ModelTools:
     def inputs(self) -> Mapping[str, Tap]:
         return self._executor().worn.inputs
 
+    def run(self, call: Callable[[], Tensor]) -> Tensor:
+        return self._executor().with_unet(call)
+
     def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:
         """The conds of a prompt and its negative, of equal length; of what changes over the steps, the first words."""
         how = self._request.clip_skip, width, height, self._request.emphasis

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 SAMPLES = 64
 """Numbers of each weight that are summed: a write through `.data` moves no version counter."""
 CORE = "webui."
+CONTENT = 3
+"""Where in what is remembered of a weight its format and content begin."""
 NAMED = 2
 """Leaks that are told one by one."""
 _HOOKS = tuple(name for name in vars(nn.Module()) if name.endswith("_hooks"))
@@ -53,15 +55,21 @@ class ModelPrint:
         return cls(modules, weights)
 
     def changes(
-        self, models: Mapping[str, nn.Module], moved: frozenset[str] = frozenset(), sampled: bool = True
+        self,
+        models: Mapping[str, nn.Module],
+        moved: frozenset[str] = frozenset(),
+        sampled: bool = True,
+        placed: bool = True,
     ) -> list[str]:
-        """What differs now, each in words. moved: models whose weights the program itself moved or cast meanwhile."""
+        """What differs now, each in words. moved: models whose weights the program itself changed or cast meanwhile.
+        placed: whether a weight's place counts; not where the program brings weights to a device and away again."""
         now = ModelPrint.of(models, sampled)
         before = self.weights if sampled else {name: (*known[:-1], None) for name, known in self.weights.items()}
         changed = [f"the module {name} was patched" for name in differing(self.modules, now.modules)]
+        seen = slice(0 if placed else CONTENT, None)
         return changed + [
             f"the weight {name} was changed"
-            for name in differing(before, now.weights)
+            for name in differing(cut(before, seen), cut(now.weights, seen))
             if name.partition(".")[0] not in moved
         ]
 
@@ -82,6 +90,11 @@ def weight_print(weight: Tensor, sampled: bool = True) -> tuple[Any, ...]:
     """Place, format and content of a weight."""
     version = 0 if weight.is_inference() else weight._version
     return weight.data_ptr(), version, weight.device, *content_print(weight, sampled)
+
+
+def cut(weights: Mapping[str, tuple[Any, ...]], seen: slice) -> dict[str, tuple[Any, ...]]:
+    """Of each weight what counts."""
+    return {name: known[seen] for name, known in weights.items()}
 
 
 def content_print(weight: Tensor, sampled: bool = True) -> tuple[Any, ...]:

@@ -79,6 +79,9 @@ class Tools(Protocol):
     def inputs(self) -> Mapping[str, Callable[[Tensor], Tensor]]:
         """What stands on the inputs of projections in every call (`Taps.inputs`), as hypernetworks do."""
 
+    def run(self, call: Callable[[], Tensor]) -> Tensor:
+        """call(), which calls the U-Net: its weights may have to come to the device first."""
+
     def encode(self, prompt: str, negative_prompt: str, width: int, height: int) -> tuple[Cond, Cond]:
         """The conds of a prompt and its negative, of equal length."""
 
@@ -214,8 +217,7 @@ class PassContext:
     ) -> Tensor:
         """A call of the U-Net beside those of the sampler: (b c h w), (b,), (b n d), (b adm) -> (b out h w)."""
         tools = self._scope.tools
-        output: Tensor = tools.unet(x, timesteps, context, y, None, with_inputs(taps, tools.inputs))
-        return output
+        return tools.run(lambda: tools.unet(x, timesteps, context, y, None, with_inputs(taps, tools.inputs)))
 
     # state and clean-up
 

@@ -211,7 +211,7 @@ def _call_unet(group: Sequence[Part], totals: Sequence[Controls | None], tools: 
         torch.cat([getattr(rows, name) for _, rows in group]) for name in ("x", "timesteps", "context")
     )
     taps = with_inputs(None, tools.inputs)
-    output: Tensor = tools.unet(x, timesteps, context, torch.cat(y) if y else None, controls, taps)
+    output = tools.run(lambda: tools.unet(x, timesteps, context, torch.cat(y) if y else None, controls, taps))
     for (_, rows), own in zip(group, output.split(counts), strict=True):
         rows.output = own
 

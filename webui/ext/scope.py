@@ -165,7 +165,7 @@ class Scope:
         for name, delta in deltas.items():
             if name not in weights:
                 raise ValueError(f"this U-Net has no weight {name!r}")
-            weight = self._patched.get(name, weights[name])
+            weight = self._patched.get(name, weights[name]).to(self.tools.device)
             self._patched[name] = weight + alike(name, delta, weight.shape).to(weight)
 
     @property
@@ -208,10 +208,8 @@ class Scope:
         try:
             given = (rows.x, rows.timesteps, rows.context, rows.y, controls, self._taps(rows, extra))
             if self._patched:
-                patched: Tensor = functional_call(self.tools.unet, self._patched, given)
-                return patched
-            output: Tensor = self.tools.unet(*given)
-            return output
+                return self.tools.run(lambda: functional_call(self.tools.unet, self._patched, given))
+            return self.tools.run(lambda: self.tools.unet(*given))
         finally:
             self._rows = None
 

@@ -11,7 +11,7 @@ from webui.schema.control import ControlUnit
 from webui.schema.images import ImageRef
 from webui.schema.requests import Img2Img, Request, Txt2Img
 
-What = Literal["preprocess", "route", "report"]
+What = Literal["preprocess", "route", "report", "memory", "unload"]
 
 
 def name_of(what: What, body: Mapping[str, Any]) -> str:

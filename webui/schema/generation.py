@@ -135,6 +135,10 @@ class Generation(BaseModel):
         AUTOMATIC_VAE, title="VAE", group="advanced", infotext="VAE", offers="vaes",
         help="Turns latents into pixels. Automatic: the file named as the model, else its own; None: its own.",
     )  # fmt: skip
+    tiled_vae: bool = parameter(
+        False, title="Tiled VAE", group="advanced", infotext="Tiled VAE",
+        help="Latents and pixels tile by tile, in the memory of one tile; without it, where memory is short.",
+    )  # fmt: skip
     refiner: str = parameter(
         "", title="Refiner", help="Another checkpoint that ends the sampling, as SDXL's refiner does; empty: none.",
         group="refiner", infotext="Refiner", offers="refiners",

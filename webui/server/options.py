@@ -10,8 +10,10 @@ from typing import Any
 import webui
 from webui.checkpoints.places import Places
 from webui.fetch.web import wants_offline
+from webui.schema.memory import VramMode
 from webui.schema.names import PREVIEW_METHODS, PreviewMethod
 from webui.schema.storage import UNET_STORAGES, UnetStorage
+from webui.server.memory_options import add_memory_options
 from webui.server.model_options import add_model_options, places_of
 
 ROOT = Path(webui.__file__).resolve().parent.parent
@@ -41,6 +43,9 @@ class ServeOptions:
     device: str
     dtype: str
     unet_storage: UnetStorage
+    vram: VramMode
+    gpu_memory: float
+    memory: float
     preview: PreviewMethod
     default_model: str
     extensions_dir: tuple[Path, ...]
@@ -71,6 +76,7 @@ def add_serve_options(parser: argparse.ArgumentParser) -> None:
     folders = parser.add_argument_group("folders and device")
     add_common_options(folders)
     add_data_option(folders)
+    add_memory_options(parser.add_argument_group("memory"))
     folders.add_argument(
         "--preview", default="auto", choices=PREVIEW_METHODS,
         help="what shows a picture while it is drawn: tiny (an autoencoder in models/VAE-approx), linear (a map of "

@@ -26,6 +26,7 @@ from webui.server.environment import installation_name, prepare
 from webui.server.front import LOOPBACK, Front, say
 from webui.server.guard import App
 from webui.server.hosts import Hosts
+from webui.server.memory_options import memory_of
 from webui.server.model_options import missing_note
 from webui.server.options import ServeOptions
 from webui.server.passwords import Users
@@ -86,7 +87,7 @@ def settings_of(options: ServeOptions) -> Settings:
 def engine_of(options: ServeOptions) -> EngineFactory:
     engine = EngineOptions(
         options.places, options.device, options.dtype, options.unet_storage, options.preview,
-        extensions=(HOME, *options.extensions_dir), data_dir=options.data_dir,
+        extensions=(HOME, *options.extensions_dir), data_dir=options.data_dir, memory=memory_of(options),
     )  # fmt: skip
     return functools.partial(EngineProcess, engine)
 

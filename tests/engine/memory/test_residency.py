@@ -216,7 +216,7 @@ def test_a_pass_that_fails_in_its_middle_leaves_no_block_behind() -> None:
 
 
 def test_when_memory_runs_out_the_idle_leave_and_the_work_is_done_again_in_lower_manners() -> None:
-    text, unet = part("text", "text"), part("unet")
+    text, unet = part("text", "text"), Part("unet", [small_unet()], "unet")
     notes: list[str] = []
     residency = Residency(Copier())
     residency.note = notes.append
@@ -243,9 +243,22 @@ def test_when_nothing_helps_the_error_names_the_cures() -> None:
         raise Full
 
     with pytest.raises(OutOfMemory, match=r"not enough memory.*--lowvram.*Tiled VAE"):
-        residency.run([part("unet")], work)
+        residency.run([Part("unet", [small_unet()], "unet")], work)
     assert next(tries) == 3
-    assert not residency.here[0].here or residency.manner == "blocks"
+
+
+def test_what_has_no_blocks_is_not_tried_block_by_block() -> None:
+    residency = Residency(Copier())
+    tries = itertools.count()
+
+    def work() -> None:
+        next(tries)
+        raise Full
+
+    with pytest.raises(OutOfMemory):
+        residency.run([part("vae", "vae")], work)
+    assert next(tries) == 2
+    assert residency.manner == "turns"
 
 
 def test_on_a_cpu_what_no_job_uses_goes_before_the_work_is_tried_again() -> None:

@@ -12,6 +12,11 @@ Manner = Literal["together", "turns", "blocks"]
 """together: what was used stays while there is room; turns: what a stage does not need is not there in it; blocks: as
 turns, and what is made of blocks comes block by block."""
 MANNERS: tuple[Manner, ...] = ("together", "turns", "blocks")
+SAID: Mapping[Manner, str] = {
+    "turns": "text encoders, U-Net and VAE take turns on the device, as with --medvram",
+    "blocks": "the U-Net comes to the device block by block, as with --lowvram, which is slower",
+}
+"""What is told of a manner that was not asked for."""
 WISHED: Mapping[VramMode, Manner] = {"high": "together", "med": "turns", "low": "blocks"}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -11,17 +11,14 @@ import torch
 from torch import nn
 
 from webui.engine.devices import is_out_of_memory
+from webui.engine.memory.estimates import Corrections, Work
 from webui.engine.memory.machine import give_back
 from webui.engine.memory.parts import Group, Part
-from webui.engine.memory.plan import Manner, Size, leaving, lower
+from webui.engine.memory.plan import SAID, Manner, Size, leaving, lower
 from webui.nn.streaming import Mover, mover_to
 from webui.schema.errors import OutOfMemory
 
 T = TypeVar("T")
-SAID: Mapping[Manner, str] = {
-    "turns": "text encoders, U-Net and VAE take turns on the device, as with --medvram",
-    "blocks": "the U-Net comes to the device block by block, as with --lowvram, which is slower",
-}
 
 
 class Residency:
@@ -39,9 +36,10 @@ class Residency:
         spare: Callable[[], bool] = lambda: False,
     ) -> None:
         self.manner: Manner = "together"
+        self.corrections = Corrections()
         self.note: Callable[[str], None] = lambda line: None
         self._mover = mover
-        self._room = room
+        self._tell_room = room
         self._spare = spare
         self._here: OrderedDict[str, Part] = OrderedDict()
         self._used: Counter[str] = Counter()
@@ -58,22 +56,27 @@ class Residency:
         return self._mover is not None
 
     @property
+    def room(self) -> int | None:
+        """Bytes for all that is put on the device now, None for any number."""
+        return self._tell_room()
+
+    @property
     def here(self) -> tuple[Part, ...]:
         """The parts that take memory of the device, the least recently used first."""
         return tuple(self._here.values())
 
-    def run(self, parts: Sequence[Part], call: Callable[[], T], working: int = 0) -> T:
+    def run(self, parts: Sequence[Part], call: Callable[[], T], work: Work = Work()) -> T:
         """call(), with these parts on the device; again, with less beside them there, where memory runs out.
 
-        working: bytes that it takes beside the weights, as far as that is known.
+        work: what it takes beside the weights.
 
         Raises:
             OutOfMemory: there is not enough even when nothing else is there.
         """
         while True:
             try:
-                with self.at_hand(parts, working):
-                    return call()
+                with self.at_hand(parts, self.corrections.of(work)):
+                    return self._measured(call, work)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -103,6 +106,20 @@ class Residency:
         self.home([part for part in self.here if not self._used[part.name]], pause=False)
         self.manner = manner or self.manner
         self.give_back()
+
+    def use(self, manner: Manner) -> None:
+        """From now on in this manner. What is there in another one leaves."""
+        if manner != self.manner:
+            self.clear(manner)
+
+    def make_way(self) -> None:
+        """Something else is to use the device: what takes turns leaves it."""
+        if self.manner != "together":
+            self.clear()
+
+    def relieve(self) -> bool:
+        """Nothing that is not in use stays on a device that is full; whether there was anything."""
+        return self._relieved(())
 
     def give_back(self) -> None:
         """Hand free memory back."""
@@ -136,6 +153,17 @@ class Residency:
 
     # within
 
+    def _measured(self, call: Callable[[], T], work: Work) -> T:
+        """call(); what it took at its peak is remembered where the device tells."""
+        device = self._mover.device if self._mover is not None else None
+        if device is None or device.type != "cuda" or not work.kind:
+            return call()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        answer = call()
+        self.corrections.measured(work, torch.cuda.max_memory_allocated(device) - before)
+        return answer
+
     def _bring(self, parts: Sequence[Part], working: int) -> None:
         if self._mover is None:
             return
@@ -149,7 +177,7 @@ class Residency:
             self._here.move_to_end(part.name)
 
     def _make_room(self, parts: Sequence[Part], working: int) -> None:
-        room = self._room()
+        room = self.room
         wanted = [part.name for part in parts]
         groups = {part.group for part in parts}
         known = {**self._here, **{part.name: part for part in parts}}
@@ -167,15 +195,15 @@ class Residency:
         idle = [part for part in self.here if part.name not in names and not self._used[part.name]]
         self.home(idle, pause=False)
         spared = self._spare()
-        if self._mover is None:
-            return spared
-        following = lower(self.manner)
+        following = lower(self.manner) if self._mover is not None else None
+        if following == "blocks" and not any(part.size.least < part.size.whole for part in parts):
+            following = None
         if following is not None:
             self.home([part for part in parts if not self._used[part.name]], pause=False)
             self.manner = following
             self.note(f"Memory ran out: {SAID[following]}.")
         self.give_back()
-        return following is not None or spared
+        return following is not None or spared or bool(idle)
 
     @property
     def cure(self) -> str:
