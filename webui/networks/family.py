@@ -18,7 +18,7 @@ FAMILY_NAMES: Mapping[str, str] = {
     "sd2": "SD 2.x",
     "sdxl": "SDXL",
     "sdxl_refiner": "the SDXL refiner",
-    "sd2_x4": "the SD 2.x upscaler",
+    "sd2_x4": "the x4 upscaler",
 }
 FOREIGN: Mapping[str, tuple[str, ...]] = {
     "Flux": ("double_blocks", "single_blocks", "single_transformer_blocks"),
