@@ -18,8 +18,11 @@ from tests.support import write_tiny_checkpoint
 from webui.checkpoints.catalogue import Catalogue
 from webui.engine.api import Pipeline
 from webui.engine.devices import place
+from webui.engine.memory.machine import Machine
 from webui.engine.models import Models
+from webui.engine.worn import LEAST_FREE, kept_limit
 from webui.networks.apply import AppliedNetworks
+from webui.networks.kept import KEPT_BYTES
 from webui.networks.steps import Step, work_out
 from webui.schema.asks import Answer
 from webui.schema.errors import BadRequest, ModelError, NotFound
@@ -230,6 +233,25 @@ def test_a_network_file_that_changed_between_two_jobs_is_read_again(watched: Wat
     (second,) = watched.draw(" <lora:a:1>")
     assert not close(first, second)
     assert close(second, watched.bench.merged((0, 1.0, 1.0))[0])
+
+
+@pytest.mark.parametrize(("free", "again"), [(None, 0), (LEAST_FREE, 0), (LEAST_FREE - 1, 2)])
+def test_where_memory_is_short_nothing_is_kept_for_the_next_job(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, free: int | None, again: int
+) -> None:
+    watched = Watched(bench, monkeypatch, over=False)
+    monkeypatch.setattr(Machine, "free", free)
+    worn = bench.pipe._engine.models.present.worn
+    worn.forget()
+    watched.draw(" <lora:a:0.8>")
+    assert watched.worked_out() == 2
+    assert (worn.kept_bytes == 0) == (again > 0)
+    watched.draw(" <lora:a:0.8>")
+    assert watched.worked_out() == again
+
+
+def test_the_more_memory_there_is_the_more_is_kept() -> None:
+    assert [kept_limit(total) for total in (None, 2**33, 2**40)] == [KEPT_BYTES, 2**30, KEPT_BYTES]
 
 
 def test_a_network_that_was_refused_is_refused_again(watched: Watched) -> None:

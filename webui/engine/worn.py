@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-import torch
-
 from webui.checkpoints.load import LoadedModel
+from webui.engine.memory.machine import Machine
 from webui.networks.acted import ActedFile
 from webui.networks.apply import AppliedNetworks, check_effects
 from webui.networks.hypertaps import Tap
-from webui.networks.kept import KeptWeights
+from webui.networks.kept import KEPT_BYTES, KeptWeights
 from webui.networks.opened import OpenedFiles
 from webui.networks.steps import Use
 from webui.networks.tags import Catalogues
@@ -24,6 +23,10 @@ from webui.prompt.tags import ExtraNetwork
 
 CHANGED = frozenset({"unet", "text0", "text1"})
 """The modules whose weights are others while networks stand."""
+LEAST_FREE = 2**30
+"""Bytes that the machine must have left for what is kept between jobs."""
+KEPT_SHARE = 8
+"""The part of the machine's memory for weights that are kept beside those of the last job: an eighth."""
 Key = tuple[tuple[object, float], ...]
 
 
@@ -31,26 +34,19 @@ class WornNetworks:
     """Those of one model. now: what was wanted last in this job; inputs: what hypernetworks add to the U-Net's
     projections.
 
-    say: told once a job and tag what became of its file. home: brings all weights to where they are changed. device:
-    where the U-Net works; None: where its weights are.
+    say: told once a job and tag what became of its file. machine: whose memory is used.
     """
 
     def __init__(
-        self,
-        model: LoadedModel,
-        catalogues: Catalogues,
-        say: Callable[[str], None],
-        home: Callable[[], None] = lambda: None,
-        device: torch.device | None = None,
+        self, model: LoadedModel, catalogues: Catalogues, say: Callable[[str], None], machine: Machine = Machine()
     ) -> None:
         self.now: Networks | None = None
         self.inputs: Mapping[str, Tap] = {}
         self._model = model
         self._catalogues = catalogues
         self._say = say
-        self._home = home
-        self._device = device
-        self._kept = KeptWeights()
+        self._machine = machine
+        self._kept = KeptWeights(kept_limit(machine.total))
         self._applied = AppliedNetworks(model, kept=self._kept)
         self._files = OpenedFiles()
         self._opened: dict[tuple[ExtraNetwork, ...], WantedNetworks] = {}
@@ -89,7 +85,6 @@ class WornNetworks:
         self.now = None
         if uses != self._uses:
             self._uses = None  # whatever stands if this fails, it is nothing to go on with
-            self._home()
             self._applied.set(uses)
             check_effects(uses, self._applied.effects)
             self._uses = uses
@@ -104,11 +99,12 @@ class WornNetworks:
         self._opened.clear()
         self._files.trim()
         self.now, self.inputs = None, {}
+        free = self._machine.free
+        if free is not None and free < LEAST_FREE:
+            self.forget()
 
     def take_off(self) -> None:
         """Put every weight back as it was."""
-        if self.stand:
-            self._home()
         self._applied.restore()
         self.now, self._uses, self.inputs = None, (), {}
 
@@ -135,3 +131,8 @@ class WornNetworks:
             for line in self._opened[tags].notes:
                 self._say(line)
         return self._opened[tags]
+
+
+def kept_limit(total: int | None) -> int:
+    """Bytes of weights that are kept beside those of the last job. total: the machine's, None where nothing tells."""
+    return KEPT_BYTES if total is None else min(KEPT_BYTES, total // KEPT_SHARE)

@@ -12,7 +12,7 @@ from webui.networks.names import Place
 from webui.networks.steps import Step
 
 KEPT_BYTES = 4 * 2**30
-"""What is kept beside the weights that are wanted now."""
+"""What is kept at most beside the weights that are wanted now."""
 
 Key = tuple[Place, tuple[Step, ...]]
 """Where, and what was done there; networks that were opened anew are others."""
