@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import torch
+
 from webui.checkpoints.load import LoadedModel
 from webui.engine.memory.machine import Machine
 from webui.networks.acted import ActedFile
@@ -34,17 +36,26 @@ class WornNetworks:
     """Those of one model. now: what was wanted last in this job; inputs: what hypernetworks add to the U-Net's
     projections.
 
-    say: told once a job and tag what became of its file. machine: whose memory is used.
+    say: told once a job and tag what became of its file. home: brings all weights to where they are changed. device:
+    where the U-Net works; None: where its weights are. machine: whose memory is used.
     """
 
     def __init__(
-        self, model: LoadedModel, catalogues: Catalogues, say: Callable[[str], None], machine: Machine = Machine()
+        self,
+        model: LoadedModel,
+        catalogues: Catalogues,
+        say: Callable[[str], None],
+        home: Callable[[], None] = lambda: None,
+        device: torch.device | None = None,
+        machine: Machine = Machine(),
     ) -> None:
         self.now: Networks | None = None
         self.inputs: Mapping[str, Tap] = {}
         self._model = model
         self._catalogues = catalogues
         self._say = say
+        self._home = home
+        self._device = device
         self._machine = machine
         self._kept = KeptWeights(kept_limit(machine.total))
         self._applied = AppliedNetworks(model, kept=self._kept)
@@ -85,6 +96,7 @@ class WornNetworks:
         self.now = None
         if uses != self._uses:
             self._uses = None  # whatever stands if this fails, it is nothing to go on with
+            self._home()
             self._applied.set(uses)
             check_effects(uses, self._applied.effects)
             self._uses = uses
@@ -105,6 +117,8 @@ class WornNetworks:
 
     def take_off(self) -> None:
         """Put every weight back as it was."""
+        if self.stand:
+            self._home()
         self._applied.restore()
         self.now, self._uses, self.inputs = None, (), {}
 
