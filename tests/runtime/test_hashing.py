@@ -79,7 +79,7 @@ def test_all_files_are_read_once_for_good(library: Library, tmp_path: Path) -> N
     assert [item.sha256 for item in again.items() if not item.error] == [item.sha256 for item in items]
     lora = next(item for item in items if item.kind == "lora")
     assert (
-        again.memory.cache.digest(str(lora.path), WEIGHTS, lora.at)
+        again.memory.cache.digest(str(lora.path), WEIGHTS, lora.stamp[:2])
         == hashlib.sha256(
             lora.path.read_bytes()[8 + int.from_bytes(lora.path.read_bytes()[:8], "little") :]
         ).hexdigest()

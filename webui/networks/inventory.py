@@ -10,10 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from webui.checkpoints.cache import FileTime, ModelCache
+from webui.checkpoints.cache import ModelCache
 from webui.checkpoints.control_catalogue import ControlModel
 from webui.checkpoints.digests import WHOLE
 from webui.checkpoints.entries import Entry
+from webui.checkpoints.files import Stamp
+from webui.checkpoints.places import Place
 from webui.checkpoints.tiny import TinyFile
 from webui.checkpoints.trees import Kind
 from webui.checkpoints.vaes import VAEFile
@@ -30,33 +32,52 @@ Found = ModelInfo | VAEFile | TinyFile | NetworkFile | EmbeddingFile | Hypernetw
 class Item:
     """A file or model folder.
 
-    name: as prompts and lists call it. path: for the server alone, never for a client. file: the path below its place,
-    with strokes between folders. where: the label of its place; own: that is of the program's own tree, so that it may
-    be written to. modified: seconds since 1970. type: "LoRA", "ControlNet", ...; family: of checkpoints, "sd1"; ""
-    where it does not tell. said: what it is in words, or what is wrong with it, which is `error`. entry: what its
-    catalogue says. at: what its digests are kept with.
+    name: as prompts and lists call it. path: for the server alone, never for a client. type: "LoRA", "ControlNet", ...;
+    family: of checkpoints, "sd1"; "" where it does not tell. said: what it is in words, or what is wrong with it, which
+    is `error`. entry: what its catalogue says.
     """
 
     kind: Kind
     name: str
     path: Path
-    file: str
-    where: str
-    own: bool
-    bytes: int
-    modified: float
+    place: Place
+    stamp: Stamp
     type: str
     family: str
     said: str
     error: str
     sha256: str | None
     entry: Found
-    at: FileTime = (0, 0)
 
     @cached_property
     def id(self) -> str:
         """Stands for it where a path may not be told; the same as long as it lies where it lies."""
         return hashlib.sha256(f"{self.kind}\0{self.path}".encode()).hexdigest()[:16]
+
+    @property
+    def file(self) -> str:
+        """The path below its place, with the ending."""
+        below = str(self.path)[len(os.path.abspath(self.place.folder)) :]
+        return below.strip(os.sep).replace(os.sep, "/")
+
+    @property
+    def where(self) -> str:
+        """What its place is called."""
+        return self.place.label
+
+    @property
+    def own(self) -> bool:
+        """Whether it is in the program's own tree, which may be written to."""
+        return self.place.own
+
+    @property
+    def bytes(self) -> int:
+        return self.stamp[1]
+
+    @property
+    def modified(self) -> float:
+        """Seconds since 1970."""
+        return self.stamp[0] / 1e9
 
     @property
     def family_name(self) -> str:
@@ -68,11 +89,8 @@ def item_of(kind: Kind, entry: Entry[Any], cache: ModelCache) -> Item:
     found: Found = entry.item
     type, family, said, error = _TOLD[kind](found)
     digest = cache.digest(str(entry.path), WHOLE, entry.stamp[:2])
-    below = str(entry.path)[len(os.path.abspath(entry.place.folder)) :].strip(os.sep).replace(os.sep, "/")
-    time, size, *_beside = entry.stamp
     return Item(
-        kind, entry.name, entry.path, below, entry.place.label, entry.place.own, size, time / 1e9, type, family,
-        error or said, error, digest, found, (time, size),
+        kind, entry.name, entry.path, entry.place, entry.stamp, type, family, error or said, error, digest, found,
     )  # fmt: skip
 
 

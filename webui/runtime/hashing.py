@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
+from webui.checkpoints.cache import FileTime
 from webui.checkpoints.digests import WEIGHTS, WHOLE, Digest, read_digests, time_of
 from webui.networks.inventory import Item
 from webui.networks.library import Library
@@ -181,7 +182,7 @@ class Hashing:
 
     def _digest(self, item: Item) -> None:
         assert self._library is not None
-        cache, stamp = self._library.memory.cache, item.at
+        cache, stamp = self._library.memory.cache, _stamp(item)
         try:
             begun = time.monotonic()
 
@@ -219,7 +220,7 @@ class Hashing:
     def _is_wanting(self, item: Item) -> bool:
         """Whether a digest of a file is not known, and reading it has not failed before."""
         assert self._library is not None
-        cache, stamp = self._library.memory.cache, item.at
+        cache, stamp = self._library.memory.cache, _stamp(item)
         unknown = any(cache.digest(str(item.path), what, stamp) is None for what in _wanted_of(item))
         return unknown and (item.path, stamp) not in self._failed
 
@@ -234,6 +235,10 @@ class Hashing:
 
 def _wanted_of(item: Item) -> tuple[Digest, ...]:
     return (WHOLE, WEIGHTS) if item.kind == "lora" else (WHOLE,)
+
+
+def _stamp(item: Item) -> FileTime:
+    return item.stamp[0], item.stamp[1]
 
 
 def _is_gone(path: str) -> bool:
