@@ -1,8 +1,4 @@
-"""Whole passes on shrunk models: ours, and diffusers' pipelines with the same weights, the same noise and our sigmas.
-
-diffusers' schedulers are given the noise levels and the timesteps that our sampler visits: left alone they round those
-of Karras et al. to whole timesteps, and some keep a little noise at the end.
-"""
+"""Whole passes on shrunk models: ours, and diffusers' pipelines with the same weights, noise and noise levels."""
 
 from __future__ import annotations
 
@@ -11,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from diffusers import DDIMScheduler, DPMSolverMultistepScheduler, EulerDiscreteScheduler
+from PIL import Image
 from torch import Tensor, nn
 from transformers import CLIPTokenizer
 
 from tests.parity.families import TOKENIZER, Theirs, build, save_folder, shrunk
+from tests.parity.schedulers import scheduler_of
 from tests.published import Published
 from webui.checkpoints.load import load_checkpoint
 from webui.diffusion.noise import NoiseSource
@@ -25,13 +23,22 @@ from webui.engine.devices import Placement
 from webui.engine.drive import drive
 from webui.engine.executor import Executor
 from webui.networks.tags import Catalogues
-from webui.pipeline.sampling import full_sigmas
 from webui.pipeline.work import DecodeLatent, ModelFacts, Pass
-from webui.schema.requests import Request
+from webui.schema.requests import ImageRef, Request
 
 SEED = 7
-SAMPLERS = {"Euler": "Automatic", "DDIM": "Automatic", "DPM++ 2M": "Karras"}
-"""Sampler -> schedule."""
+WIDTH, HEIGHT = 96, 64
+WORDS: dict[str, Any] = {"prompt": "a photo of a red ball", "negative_prompt": "blue cat"}
+FIELDS: dict[str, Any] = {**WORDS, "steps": 10, "cfg_scale": 5.0, "width": WIDTH, "height": HEIGHT}
+"""What every request asks for."""
+STRENGTH, THEIR_STRENGTH = 0.55, 0.6
+"""Ours runs int(10 * 0.55) + 1 = 6 of 10 steps, diffusers int(10 * 0.6)."""
+REF = ImageRef(sha256="0" * 64)
+"""Stands for a picture in a request: passes are handed the picture itself."""
+PLAIN: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+"""What pipelines of SD 1.x and SD 2.x are to do without."""
+BOX = (16, 8, 64, 48)
+"""What is masked, in whole pixels of the latent: left, top, right, bottom."""
 Execute = Callable[[Sequence[Any]], Sequence[Any]]
 
 
@@ -95,61 +102,38 @@ def parts(case: Case) -> dict[str, Any]:
     return {"unet": case.theirs.unet, "vae": case.theirs.vae, **texts}
 
 
-def quiet(pipeline: Any) -> Any:
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
+def picture() -> Image.Image:
+    """Soft blotches of colour."""
+    blocks = np.random.default_rng(0).integers(0, 256, (4, 6, 3), dtype=np.uint8)
+    return Image.fromarray(blocks).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
 
 
-class Visits:
-    """Sets the noise levels and timesteps of a scheduler to ours, in the place of its own."""
-
-    ours: Tensor
-    times: Tensor
-
-    def set_timesteps(self, steps: int, *_args: Any, **_options: Any) -> None:
-        super().set_timesteps(steps)  # type: ignore[misc]
-        assert len(self.times) == steps
-        self.sigmas, self.timesteps = self.ours, self.times
+def mask() -> Image.Image:
+    """White in `BOX`."""
+    found = Image.new("L", (WIDTH, HEIGHT))
+    found.paste(255, BOX)
+    return found
 
 
-class Euler(Visits, EulerDiscreteScheduler):
-    """Its sigmas decide how strong the first noise is."""
-
-
-class DPM(Visits, DPMSolverMultistepScheduler):
-    """Starts at our first sigma; its own latents have unit variance there, as if sigma were infinite."""
-
-    def set_timesteps(self, steps: int, *_args: Any, **_options: Any) -> None:
-        super().set_timesteps(steps)
-        self.init_noise_sigma = float(self.ours[0] / (1 + self.ours[0] ** 2) ** 0.5)
-
-
-class DDIM(DDIMScheduler):
-    """Works on whole timesteps, which are those of our schedule of the same name."""
-
-    times: Tensor
-
-    def set_timesteps(self, steps: int, *_args: Any, **_options: Any) -> None:
-        super().set_timesteps(steps)
-        assert torch.allclose(self.times, self.timesteps.float())
-
-
-def scheduler_of(request: Request, case: Case) -> Any:
+def their_scheduler(request: Request, case: Case) -> Any:
     """diffusers' scheduler for the sampler of a request."""
-    sigmas = full_sigmas(request, case.facts, request.steps)
-    given = {name: value for name, value in case.known.scheduler.items() if name != "_class_name"}
-    given["steps_offset"] = 1  # the pipelines warn of any other
-    if request.sampler == "Euler":
-        made: Any = Euler(**given)
-    elif request.sampler == "DDIM":
-        leading = {"timestep_spacing": "leading", "set_alpha_to_one": True, "clip_sample": False}
-        made = DDIM(**given, **leading)
-    else:
-        made = DPM(**given, algorithm_type="dpmsolver++", solver_order=2)
-    schedule = case.facts.schedule
-    made.ours = sigmas.float()
-    made.times = torch.tensor([schedule.sigma_to_timestep(float(sigma)) for sigma in sigmas[:-1]])
-    return made
+    return scheduler_of(request, case.facts, case.known.scheduler)
+
+
+def pipeline_of(case: Case, scheduler: Any, one: type, xl: type) -> Any:
+    """diffusers' pipeline with the weights of a case: `xl` for SDXL, else `one`."""
+    models: dict[str, Any] = {**parts(case), "scheduler": scheduler}
+    return xl(**models, add_watermarker=False) if case.facts.config.family == "sdxl" else one(**models, **PLAIN)
+
+
+def their_latents(pipeline: Any, request: Request, **given: Any) -> Tensor:
+    """The latents (1 c h w) that a pipeline of diffusers comes to. given: what else it wants."""
+    pipeline.set_progress_bar_config(disable=True)
+    found: Tensor = pipeline(
+        prompt=request.prompt, negative_prompt=request.negative_prompt or None, num_inference_steps=request.steps,
+        guidance_scale=request.cfg_scale, generator=generator(), output_type="latent", **given,
+    ).images  # fmt: skip
+    return found
 
 
 @torch.no_grad()

@@ -12,21 +12,35 @@ from diffusers import (
     StableDiffusionXLInpaintPipeline,
 )
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
-from PIL import Image
 from torch import Tensor
 
 from tests.nn.weights import relative_error
-from tests.parity.pipelines import SAMPLERS, Case, case_of, our_latents, parts, quiet, scheduler_of, source, their_init
-from tests.parity.test_pipelines import FIELDS, HEIGHT, WIDTH, WORDS, picture
+from tests.parity.conftest import Cases
+from tests.parity.pipelines import (
+    FIELDS,
+    HEIGHT,
+    PLAIN,
+    REF,
+    WIDTH,
+    Case,
+    mask,
+    our_latents,
+    parts,
+    picture,
+    pipeline_of,
+    source,
+    their_init,
+    their_latents,
+    their_scheduler,
+)
+from tests.parity.schedulers import SAMPLERS
 from webui.pipeline.img2img import img2img
 from webui.pipeline.inpaint import inpaint
 from webui.pipeline.tensors import image_to_tensor
-from webui.schema.images import ImageRef
 from webui.schema.requests import Img2Img, Inpaint
 
 TOLERANCE = 1e-3
-REF = ImageRef(sha256="0" * 64)
-PLAIN: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
+REPAINTS = (StableDiffusionInpaintPipeline, StableDiffusionXLInpaintPipeline)
 
 
 class Noised:
@@ -51,17 +65,10 @@ class Noised:
         return self.at(0) / self._first
 
 
-def inpaint_pipeline(case: Case, scheduler: Any) -> Any:
-    models = {**parts(case), "scheduler": scheduler}
-    if case.facts.config.family == "sdxl":
-        return quiet(StableDiffusionXLInpaintPipeline(**models, add_watermarker=False))
-    return quiet(StableDiffusionInpaintPipeline(**models, **PLAIN))
-
-
 @pytest.fixture(scope="module", params=["sd15-inpaint", "sd2-inpaint", "sdxl-inpaint"])
-def paint(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Case:
+def paint(request: pytest.FixtureRequest, cases: Cases) -> Case:
     """The inpainting models of SD 1.x, SD 2.x and SDXL."""
-    return case_of(request.param, tmp_path_factory.mktemp("models"))
+    return cases(request.param)
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -70,13 +77,11 @@ def test_inpainting_models_repaint_as_diffusers_does(
 ) -> None:
     # the masked picture is taken at the mean of its posterior; theirs draws it
     monkeypatch.setattr(DiagonalGaussianDistribution, "sample", lambda self, generator=None: self.mean)
-    mask = Image.new("L", (WIDTH, HEIGHT))
-    mask.paste(255, (16, 8, 64, 48))
     request = Inpaint(
         **FIELDS, init_image=REF, mask=REF, mask_blur=0, denoising_strength=1.0, sampler=sampler,
         scheduler=SAMPLERS[sampler],
     )  # fmt: skip
-    scheduler = scheduler_of(request, paint)
+    scheduler = their_scheduler(request, paint)
     noised = Noised(their_init(paint, image_to_tensor(picture())), request, scheduler)
     repaint = torch.zeros(1, 1, HEIGHT // 8, WIDTH // 8)
     repaint[..., 1:6, 2:8] = 1
@@ -85,20 +90,19 @@ def test_inpainting_models_repaint_as_diffusers_does(
         """Ours keeps what is not masked, whatever the model; theirs does so for models of four channels alone."""
         return {"latents": values["latents"] * repaint + noised.at(step + 1) * (1 - repaint)}
 
-    (ours,) = our_latents(inpaint(request, paint.facts, source(), picture(), mask), paint.executor)
-    expected = inpaint_pipeline(paint, scheduler)(
-        **WORDS, image=picture(), mask_image=mask, width=WIDTH, height=HEIGHT, strength=1.0, latents=noised.first,
-        num_inference_steps=request.steps, guidance_scale=request.cfg_scale, output_type="latent",
-        callback_on_step_end=kept,
-    ).images  # fmt: skip
+    (ours,) = our_latents(inpaint(request, paint.facts, source(), picture(), mask()), paint.executor)
+    expected = their_latents(
+        pipeline_of(paint, scheduler, *REPAINTS), request, image=picture(), mask_image=mask(), width=WIDTH,
+        height=HEIGHT, strength=1.0, latents=noised.first, callback_on_step_end=kept,
+    )  # fmt: skip
     assert relative_error(ours, expected) < TOLERANCE
     assert relative_error(ours, their_init(paint, image_to_tensor(picture()))) > 0.1
 
 
 @pytest.fixture(scope="module")
-def edit(tmp_path_factory: pytest.TempPathFactory) -> Case:
+def edit(cases: Cases) -> Case:
     """InstructPix2Pix."""
-    return case_of("ip2p", tmp_path_factory.mktemp("models"))
+    return cases("ip2p")
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
@@ -108,13 +112,10 @@ def test_an_edit_model_edits_as_diffusers_does(edit: Case, sampler: str, image_s
         **FIELDS, init_image=REF, denoising_strength=1.0, image_cfg_scale=image_scale, sampler=sampler,
         scheduler=SAMPLERS[sampler],
     )  # fmt: skip
-    scheduler = scheduler_of(request, edit)
+    scheduler = their_scheduler(request, edit)
     noised = Noised(their_init(edit, image_to_tensor(picture())), request, scheduler)
     (ours,) = our_latents(img2img(request, edit.facts, source(), picture()), edit.executor)
-    made = quiet(StableDiffusionInstructPix2PixPipeline(**parts(edit), scheduler=scheduler, **PLAIN))
-    expected = made(
-        **WORDS, image=picture(), latents=noised.first, num_inference_steps=request.steps,
-        guidance_scale=request.cfg_scale, image_guidance_scale=image_scale, output_type="latent",
-    ).images  # fmt: skip
+    made = StableDiffusionInstructPix2PixPipeline(**parts(edit), scheduler=scheduler, **PLAIN)
+    expected = their_latents(made, request, image=picture(), latents=noised.first, image_guidance_scale=image_scale)
     assert relative_error(ours, expected) < TOLERANCE
     assert expected.std() > 0.1

@@ -13,40 +13,52 @@ from torch import Tensor
 from transformers import DPTImageProcessorPil
 
 from tests.nn.weights import relative_error
-from tests.parity.pipelines import SAMPLERS, Case, case_of, generator, our_latents, parts, quiet, scheduler_of, source
-from tests.parity.test_pipelines import FIELDS, HEIGHT, STRENGTH, WIDTH, WORDS, picture
+from tests.parity.conftest import Cases
+from tests.parity.pipelines import (
+    FIELDS,
+    HEIGHT,
+    REF,
+    STRENGTH,
+    THEIR_STRENGTH,
+    WIDTH,
+    Case,
+    our_latents,
+    parts,
+    picture,
+    source,
+    their_latents,
+    their_scheduler,
+)
+from tests.parity.schedulers import SAMPLERS
 from webui.engine.control import Control
 from webui.engine.drive import drive
 from webui.pipeline.concat import Beside, depth_concat
 from webui.pipeline.img2img import img2img
-from webui.schema.images import ImageRef
 from webui.schema.requests import Img2Img
 
 TOLERANCE = 1e-3
-REF = ImageRef(sha256="0" * 64)
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory: pytest.TempPathFactory) -> Case:
+def depth(cases: Cases) -> Case:
     """Stable Diffusion 2 with its depth estimator, as a diffusers folder."""
-    return case_of("sd2-depth", tmp_path_factory.mktemp("models"))
+    return cases("sd2-depth")
 
 
 def pipeline(case: Case, scheduler: Any) -> Any:
     side = case.known.depth["image_size"]
-    made = StableDiffusionDepth2ImgPipeline(
+    return StableDiffusionDepth2ImgPipeline(
         **parts(case), scheduler=scheduler, depth_estimator=case.theirs.depth,
         feature_extractor=DPTImageProcessorPil(size={"height": side, "width": side}),
     )  # fmt: skip
-    return quiet(made)
 
 
 @torch.no_grad()
 @pytest.mark.parametrize("size", [(WIDTH, HEIGHT), (64, 152)])
-def test_the_depth_that_the_model_reads_is_that_of_diffusers(case: Case, size: tuple[int, int]) -> None:
+def test_the_depth_that_the_model_reads_is_that_of_diffusers(depth: Case, size: tuple[int, int]) -> None:
     image = picture().resize(size, Image.Resampling.BICUBIC)
-    (ours,) = drive([depth_concat(case.facts, size, Beside(image))], case.executor.table, Control())
-    theirs = pipeline(case, None).prepare_depth_map(image, None, 1, False, torch.float32, torch.device("cpu"))
+    (ours,) = drive([depth_concat(depth.facts, size, Beside(image))], depth.executor.table, Control())
+    theirs = pipeline(depth, None).prepare_depth_map(image, None, 1, False, torch.float32, torch.device("cpu"))
     assert ours is not None
     assert ours.shape == (1, size[1] // 8, size[0] // 8)
     assert (ours.min(), ours.max()) == (-1, 1)
@@ -54,7 +66,7 @@ def test_the_depth_that_the_model_reads_is_that_of_diffusers(case: Case, size: t
 
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
-def test_a_depth_model_draws_as_diffusers_does(case: Case, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_depth_model_draws_as_diffusers_does(depth: Case, sampler: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def drawn(self: DiagonalGaussianDistribution, generator: Any = None) -> Tensor:
         """With our draw of the posterior."""
         return self.mean + self.std * source().posterior(self.mean.shape[1:])
@@ -63,11 +75,8 @@ def test_a_depth_model_draws_as_diffusers_does(case: Case, sampler: str, monkeyp
     request = Img2Img(
         **FIELDS, init_image=REF, denoising_strength=STRENGTH, sampler=sampler, scheduler=SAMPLERS[sampler]
     )
-    (ours,) = our_latents(img2img(request, case.facts, source(), picture()), case.executor)
-    made = pipeline(case, scheduler_of(request, case))
-    expected = made(
-        **WORDS, image=picture(), strength=0.6, num_inference_steps=request.steps, guidance_scale=request.cfg_scale,
-        generator=generator(), output_type="latent",
-    ).images  # fmt: skip
+    (ours,) = our_latents(img2img(request, depth.facts, source(), picture()), depth.executor)
+    made = pipeline(depth, their_scheduler(request, depth))
+    expected = their_latents(made, request, image=picture(), strength=THEIR_STRENGTH)
     assert relative_error(ours, expected) < TOLERANCE
     assert expected.std() > 0.1

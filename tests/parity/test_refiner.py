@@ -7,37 +7,43 @@ from typing import Any
 
 import pytest
 from diffusers import StableDiffusionXLImg2ImgPipeline, StableDiffusionXLPipeline
+from torch import Tensor
 
 from tests.nn.weights import relative_error
+from tests.parity.conftest import Cases
 from tests.parity.pipelines import (
-    SAMPLERS,
+    FIELDS,
+    REF,
+    STRENGTH,
+    THEIR_STRENGTH,
     Case,
     Execute,
-    case_of,
-    generator,
     our_latents,
     parts,
-    quiet,
-    scheduler_of,
+    picture,
     source,
     their_init,
+    their_latents,
+    their_scheduler,
 )
-from tests.parity.test_pipelines import FIELDS, STRENGTH, TOLERANCE, picture
+from tests.parity.schedulers import SAMPLERS
 from webui.pipeline.img2img import img2img
 from webui.pipeline.tensors import image_to_tensor
 from webui.pipeline.txt2img import txt2img
 from webui.pipeline.work import Denoise, EncodeText, ModelFacts, UseModel
-from webui.schema.requests import ImageRef, Img2Img, Request, Txt2Img
+from webui.schema.requests import Img2Img, Request, Txt2Img
+
+TOLERANCE = 1e-4
 
 
 @pytest.fixture(scope="module")
-def refiner(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    return case_of("sdxl-refiner", tmp_path_factory.mktemp("models"))
+def refiner(cases: Cases) -> Case:
+    return cases("sdxl-refiner")
 
 
 @pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Case:
-    return case_of("sdxl", tmp_path_factory.mktemp("models"))
+def base(cases: Cases) -> Case:
+    return cases("sdxl")
 
 
 def changing(base: Case, refiner: Case) -> dict[type, Execute]:
@@ -54,25 +60,24 @@ def changing(base: Case, refiner: Case) -> dict[type, Execute]:
     return {UseModel: change, EncodeText: forwarded(EncodeText), Denoise: forwarded(Denoise)}
 
 
-def refining(refiner: Case, request: Request, **given: Any) -> Any:
+def refining(refiner: Case, request: Request, **given: Any) -> Tensor:
     """diffusers' pipeline of the refiner, with the settings of its `model_index.json`."""
     made = StableDiffusionXLImg2ImgPipeline(
-        **{"text_encoder": None, "tokenizer": None, **parts(refiner)}, scheduler=scheduler_of(request, refiner),
+        **{"text_encoder": None, "tokenizer": None, **parts(refiner)}, scheduler=their_scheduler(request, refiner),
         requires_aesthetics_score=True, force_zeros_for_empty_prompt=False, add_watermarker=False,
     )  # fmt: skip
-    return quiet(made)(
-        prompt=request.prompt, negative_prompt=request.negative_prompt, num_inference_steps=request.steps,
-        guidance_scale=request.cfg_scale, generator=generator(), output_type="latent", **given,
-    ).images  # fmt: skip
+    return their_latents(made, request, **given)
 
 
 @pytest.mark.parametrize("negative", ["blue cat", ""])
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_refiner_redraws_a_picture_as_diffusers_does(refiner: Case, sampler: str, negative: str) -> None:
     fields = {**FIELDS, "negative_prompt": negative, "sampler": sampler, "scheduler": SAMPLERS[sampler]}
-    request = Img2Img(**fields, denoising_strength=STRENGTH, init_image=ImageRef(sha256="0" * 64))
+    request = Img2Img(**fields, denoising_strength=STRENGTH, init_image=REF)
     (ours,) = our_latents(img2img(request, refiner.facts, source(), picture()), refiner.executor)
-    expected = refining(refiner, request, image=their_init(refiner, image_to_tensor(picture())), strength=0.6)
+    expected = refining(
+        refiner, request, image=their_init(refiner, image_to_tensor(picture())), strength=THEIR_STRENGTH
+    )
     assert relative_error(ours, expected) < TOLERANCE
     assert expected.std() > 0.1
 
@@ -85,12 +90,8 @@ def test_the_refiner_takes_over_where_it_does_in_diffusers(
     fields = {**FIELDS, "sampler": sampler, "scheduler": SAMPLERS[sampler]}
     request = Txt2Img(**fields, refiner="refiner", refiner_switch_at=switch)
     (ours,) = our_latents(txt2img(request, base.facts, source()), base.executor, changing(base, refiner))
-    begun = StableDiffusionXLPipeline(**parts(base), scheduler=scheduler_of(request, base), add_watermarker=False)
-    noisy = quiet(begun)(
-        prompt=request.prompt, negative_prompt=request.negative_prompt, num_inference_steps=request.steps,
-        guidance_scale=request.cfg_scale, generator=generator(), output_type="latent", width=request.width,
-        height=request.height, denoising_end=switch,
-    ).images  # fmt: skip
+    begun = StableDiffusionXLPipeline(**parts(base), scheduler=their_scheduler(request, base), add_watermarker=False)
+    noisy = their_latents(begun, request, width=request.width, height=request.height, denoising_end=switch)
     expected = refining(refiner, request, image=noisy, denoising_start=switch)
     assert relative_error(ours, expected) < TOLERANCE
     (alone,) = our_latents(txt2img(Txt2Img(**fields), base.facts, source()), base.executor)
