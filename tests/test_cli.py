@@ -216,8 +216,15 @@ def test_models_are_listed_with_what_is_wrong_with_them(tmp_path: Path, capsys: 
     folder = tmp_path / "Stable-diffusion"
     folder.mkdir()
     (folder / "broken.safetensors").write_bytes(b"nothing")
+    (folder / "coming.safetensors.part").touch()
     assert cli.main(["models", "list", "--models-dir", str(tmp_path)]) == 0
-    assert capsys.readouterr().out.startswith("broken  0 MB  ")
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "Checkpoints (models/Stable-diffusion)"
+    assert lines[1].startswith("  broken  0 MB  ! broken.safetensors is a text, not a model")
+    assert lines[2:] == [
+        "Not listed",
+        f"  {folder / 'coming.safetensors.part'}  an unfinished download: let it come to its end, or delete it",
+    ]
 
 
 def test_a_file_that_is_no_model_is_not_converted(tmp_path: Path, capsys: Any):

@@ -155,7 +155,7 @@ def test_the_family_may_be_said(tmp_path: Path, metadata: dict[str, Any], beside
     ("layer", "family"),
     [
         ("lora_unet_double_blocks_0_img_attn_proj", "Flux"),
-        ("transformer.single_transformer_blocks.0.attn.to_q", OTHER),
+        ("transformer.single_transformer_blocks.0.attn.to_q", "Flux"),
         ("lora_te3_encoder_block_0_layer_0_SelfAttention_k", "Stable Diffusion 3"),
         ("diffusion_model.layers.0.attention.qkv", OTHER),
     ],
@@ -188,7 +188,7 @@ def test_a_network_of_another_family_is_refused_with_both_names() -> None:
          "a model for video", "Take it away"),
         (["model.diffusion_model.input_blocks.0.0.weight"], "a U-Net", "models/Stable-diffusion"),
         (["string_to_param", "emb_params"], "a textual inversion embedding", "models/embeddings"),
-        (["lora_unet_x.lora_down.weight"], "looks like a LoRA, but not like one that is known here", "download it again"),
+        (["lora_unet_x.lora_down.weight"], "looks like a LoRA, but not like one that is known here", "download"),
         (["foo"], "no network that is known here. It holds foo", "models/Lora"),
     ],
 )  # fmt: skip

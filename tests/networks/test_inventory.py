@@ -25,7 +25,7 @@ def test_all_kinds_of_files_are_listed_with_what_they_are(tmp_path: Path) -> Non
     (tmp_path / "hypernetworks" / "old.pt").write_bytes(b"PK\x03\x04")
     found = {item.name: item.said for item in Library.of(tmp_path).items()}
     assert list(found) == ["tiny", "odd", "taesd_decoder", "ink", "one", "two", "hyper", "old"]
-    assert found["tiny"] == "sd1"
+    assert found["tiny"] == "checkpoint, SD 1.x"
     assert "no VAE" in found["odd"]
     assert found["taesd_decoder"] == "tiny autoencoder for previews, SD 1.x, SD 2.x"
     assert found["ink"] == "LoRA, SD 1.x"

@@ -14,7 +14,7 @@ from webui.checkpoints.control_catalogue import ControlCatalogue
 from webui.networks.catalogue import NetworkCatalogue
 from webui.networks.embeddings import EmbeddingCatalogue
 from webui.networks.hypernetworks import HypernetworkCatalogue
-from webui.networks.inventory import inventory
+from webui.networks.library import Library
 from webui.schema.errors import AtelierError
 
 ATTENTION = "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k"
@@ -56,7 +56,7 @@ FINDERS: tuple[Find, ...] = (
 
 
 def said_of(models: Path) -> str:
-    (item,) = inventory(models)
+    (item,) = Library.of(models).items()
     assert item.name == "odd"
     assert str(models) not in item.said
     return item.said

@@ -14,7 +14,8 @@ from pathlib import Path
 from webui.checkpoints.header import PICKLES
 
 log = logging.getLogger(__name__)
-WEIGHTS = (".safetensors", *PICKLES)
+GGUF = ".gguf"
+WEIGHTS = (".safetensors", *PICKLES, GGUF)
 _READ = (*WEIGHTS, ".json", ".yaml")
 """Endings of the files that are looked at: weights, and what stands beside them."""
 

@@ -66,9 +66,8 @@ def shapes_of(header: Header, layer: Layer) -> Shapes:
 
 def _foreign(names: Iterable[str]) -> str:
     names = list(names)
-    if any(name.startswith(OTHER_STARTS) for name in names):
-        return OTHER
-    return next((family for family, marks in FOREIGN.items() if any(m in n for n in names for m in marks)), "")
+    known = next((family for family, marks in FOREIGN.items() if any(m in n for n in names for m in marks)), "")
+    return known or (OTHER if any(name.startswith(OTHER_STARTS) for name in names) else "")
 
 
 def _by_layers(header: Header, layers: Sequence[Layer]) -> str:

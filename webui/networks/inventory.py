@@ -21,7 +21,7 @@ from webui.checkpoints.trees import Kind
 from webui.checkpoints.vaes import VAEFile
 from webui.networks.catalogue import NetworkFile
 from webui.networks.embeddings import EmbeddingFile
-from webui.networks.family import FAMILY_NAMES
+from webui.networks.family import FAMILY_NAMES, FOREIGN, OTHER
 from webui.networks.hypernetworks import HypernetworkFile
 from webui.schema.results import ModelInfo
 
@@ -99,7 +99,10 @@ Told = tuple[str, str, str, str]
 
 
 def _checkpoint(found: ModelInfo) -> Told:
-    return "checkpoint", found.family, found.family, found.error
+    extra = "" if found.extra in ("", "none") else f", {_EXTRAS.get(found.extra, found.extra)}"
+    v = ", v-prediction" if found.prediction == "v" else ""
+    said = f"{_told('checkpoint', found.family)}{extra}{v}{f', {found.variant}' if found.variant else ''}"
+    return "checkpoint", found.family, said, found.error
 
 
 def _vae(found: VAEFile) -> Told:
@@ -135,9 +138,12 @@ def _of(kind: str, family: str) -> Told:
 
 
 def _told(kind: str, family: str) -> str:
+    if family in FOREIGN or family == OTHER:
+        return f"{kind} for {family}, which is not supported"
     return f"{kind}, {FAMILY_NAMES.get(family, family)}" if family else kind
 
 
+_EXTRAS = {"inpaint": "for inpainting", "edit": "for editing", "depth": "with depth", "upscale": "x4 upscaler"}
 _TOLD: dict[Kind, Callable[[Any], Told]] = {
     "checkpoint": _checkpoint, "vae": _vae, "vae_approx": _tiny, "lora": _network, "embedding": _embedding,
     "hypernetwork": _hypernetwork, "controlnet": _control,
