@@ -58,7 +58,7 @@ class WornNetworks:
         self._device = device
         self._machine = machine
         self._kept = KeptWeights(kept_limit(machine.total))
-        self._applied = AppliedNetworks(model, kept=self._kept)
+        self._applied = AppliedNetworks(model, kept=self._kept, device=device)
         self._files = OpenedFiles()
         self._opened: dict[tuple[ExtraNetwork, ...], WantedNetworks] = {}
         self._uses: tuple[Use, ...] | None = ()
@@ -141,7 +141,7 @@ class WornNetworks:
         if not tags:
             return WantedNetworks()
         if tags not in self._opened:
-            self._opened[tags] = wanted_networks(tags, self._catalogues, self._model, self._files)
+            self._opened[tags] = wanted_networks(tags, self._catalogues, self._model, self._files, self._device)
             for line in self._opened[tags].notes:
                 self._say(line)
         return self._opened[tags]

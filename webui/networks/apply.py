@@ -73,11 +73,18 @@ def applied(model: LoadedModel, uses: Sequence[Use], over: bool | None = None) -
 
 class AppliedNetworks:
     """The changes that stand on a model now, and the originals of what they changed. over: as of `applied`; kept: where
-    worked out weights wait for the next time."""
+    worked out weights wait for the next time; device: where they are worked out, None: where the weights are."""
 
-    def __init__(self, model: LoadedModel, over: bool | None = None, kept: KeptWeights | None = None) -> None:
+    def __init__(
+        self,
+        model: LoadedModel,
+        over: bool | None = None,
+        kept: KeptWeights | None = None,
+        device: torch.device | None = None,
+    ) -> None:
         self._parts = model_parts(model)
         self._over = over
+        self._device = device
         self._kept = KeptWeights(0) if kept is None else kept
         self._originals: dict[tuple[str, str], _Original] = {}
         self._now: dict[Place, _Standing] = {}
@@ -206,11 +213,11 @@ class AppliedNetworks:
         return self._parts[part].get_parameter(name)
 
     def _original(self, part: str, name: str) -> Tensor:
-        """A weight as it is without networks, as float32 on its device."""
+        """A weight as it is without networks, as float32 where changes are worked out."""
         parameter = self._parameter(part, name)
         kept = self._originals.get((part, name))
         original = parameter.data if kept is None else kept.tensor
-        return original.to(parameter.device, torch.float32)
+        return original.to(self._device or parameter.device, torch.float32)
 
 
 @dataclass(frozen=True)
@@ -231,7 +238,7 @@ class _Standing:
 
 def _is_alike(value: Tensor, parameter: Tensor) -> bool:
     """Whether a value can take the place of a parameter's without a copy."""
-    same = value.dtype == parameter.dtype and value.stride() == parameter.stride()
+    same = _fits(value, parameter) and value.stride() == parameter.stride()
     return same and not parameter.is_inference()
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+import torch
+
 from webui.checkpoints.load import LoadedModel
 from webui.networks.acted import ActedFile
 from webui.networks.hypernetworks import HypernetworkFile
@@ -96,11 +98,15 @@ class WantedNetworks:
 
 
 def wanted_networks(
-    tags: Sequence[ExtraNetwork], catalogues: Catalogues, model: LoadedModel, opened: OpenedFiles | None = None
+    tags: Sequence[ExtraNetwork],
+    catalogues: Catalogues,
+    model: LoadedModel,
+    opened: OpenedFiles | None = None,
+    device: torch.device | None = None,
 ) -> WantedNetworks:
     """What the tags ask for, opened for a model; a file that several tags name is opened once.
 
-    opened: the files of this model that need not be read again.
+    opened: the files of this model that need not be read again. device: where the U-Net works; None: where it is.
 
     Raises:
         BadRequest, NotFound, ModelError: as `check_tags`, `open_network` and `load_hypernetwork`.
@@ -111,7 +117,7 @@ def wanted_networks(
     for checked in check_tags(tags, catalogues, model.config.family):
         tag, file, strengths = checked.tag, checked.file, checked.strengths
         if isinstance(file, HypernetworkFile):
-            hypernetwork = files.get(file.path, tag.name, partial(_hypernetwork, file, model))
+            hypernetwork = files.get(file.path, tag.name, partial(_hypernetwork, file, model, device))
             hyper.append(WantedHypernetwork(tag, file.path, hypernetwork, strengths))
         else:
             network = files.get(file.path, tag.name, partial(open_network, file.path, tag.name, model))
@@ -119,6 +125,6 @@ def wanted_networks(
     return WantedNetworks(tuple(wanted), tuple(hyper))
 
 
-def _hypernetwork(file: HypernetworkFile, model: LoadedModel) -> Hypernetwork:
+def _hypernetwork(file: HypernetworkFile, model: LoadedModel, device: torch.device | None) -> Hypernetwork:
     weight = next(model.unet.parameters())
-    return load_hypernetwork(file, model.config.family, weight.device, weight.dtype)
+    return load_hypernetwork(file, model.config.family, device or weight.device, weight.dtype)
