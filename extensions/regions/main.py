@@ -42,7 +42,7 @@ def open_pass(p: PassContext) -> Iterator[None]:
     """Encode the prompts of the regions and give each its part of this pass."""
     regions = wanted(p.job)
     if regions:
-        conds = [p.encode(prompt_of(p, region), p.job.request.negative_prompt)[0] for region in regions]
+        conds = [p.encode(prompt_of(p, region), p.negative_prompt)[0] for region in regions]
         shares = shares_of(p, regions, p.params["base_ratio"])
         begin = by_attention if p.params["mode"] == "attention" else by_latent
         begin(p, conds, shares)

@@ -39,7 +39,7 @@ class PassInfo:
 
     width, height: in pixels; shape: of the latent (c h w); steps: solver steps; sigmas: (steps + 1,), descending. crop:
     (left, top, right, bottom) of the part of the first picture that an inpainting draws alone, in its pixels. prompt,
-    negative_prompt: the picture's own, with the choices in those of the job made.
+    negative_prompt: those of this pass, with the choices in those of the job made.
     """
 
     kind: PassKind
