@@ -163,4 +163,7 @@ def test_where_others_reach_the_server_nothing_is_changed(one: TestClient, model
 def test_how_far_the_hashes_are_is_told(one: TestClient, models: Path):
     told = one.get(f"{FILES}/hashing").json()
     assert {"files", "files_done", "state"} <= told.keys()
+    assert one.post(f"{FILES}/hashing/pause").json()["state"] in ("paused", "done", "off")
+    assert one.post(f"{FILES}/hashing/resume").json()["state"] != "paused"
+    assert one.post(f"{FILES}/hashing/stop").status_code == 422
     assert str(models.parent) not in json.dumps(told)

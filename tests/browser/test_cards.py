@@ -165,6 +165,7 @@ def test_a_name_is_never_read_as_html(window: Window):
     opened(window, "lora")
     window.page.fill("#a-cards-search", "onerror")
     shown = window.page.locator(".a-card strong")
+    expect(shown).to_have_count(1)
     expect(shown).to_have_text("<img src=x onerror=alert(1)>")
     window.page.locator(".a-card-more").click()
     expect(window.page.get_by_role("dialog").locator(".a-about-head strong")).to_have_text(

@@ -11,7 +11,9 @@ import numpy as np
 from PIL import Image
 from safetensors.numpy import save_file
 
+from webui.checkpoints.files import stamp_of
 from webui.checkpoints.header import read_header
+from webui.checkpoints.places import Place
 from webui.networks.catalogue import NetworkFile
 from webui.networks.detect import detect_network
 from webui.networks.embeddings import describe_embedding
@@ -48,8 +50,8 @@ def item_of(path: Path, root: Path, kind: str = "lora", **more: Any) -> Item:
     name = file.rpartition(".")[0]
     entry: Any = describe_embedding(path, name) if kind == "embedding" else _network(path, name)
     given = {
-        "kind": kind, "name": name, "path": path, "file": file, "where": root.name, "own": True,
-        "bytes": path.stat().st_size, "modified": path.stat().st_mtime, "type": "LoRA",
+        "kind": kind, "name": name, "path": path, "place": Place(kind, root, root.name, own=True),  # type: ignore[arg-type]
+        "stamp": stamp_of(path), "type": "LoRA",
         "family": entry.info.family if entry.info else "", "said": "", "error": entry.error, "sha256": None,
         "entry": entry,
     }  # fmt: skip

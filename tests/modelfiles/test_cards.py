@@ -89,6 +89,6 @@ def test_no_card_has_a_path_of_the_server(items: list[Item], tmp_path: Path):
 
 
 def test_files_of_another_tree_are_shown_under_its_name(items: list[Item]):
-    foreign = replace(items[1], own=False, where="a1111")
+    foreign = replace(items[1], place=replace(items[1].place, own=False, label="a1111"))
     (card,) = pick([foreign], Wanted()).cards
     assert (card["folder"], card["own"]) == ("a1111/styles", False)

@@ -89,6 +89,12 @@ def _add_list(router: APIRouter, files: ModelFiles) -> None:
         """How far the server is with reading the files' sha256."""
         return files.hashing()
 
+    @router.post("/model-files/hashing/{verb}")
+    def pause(verb: Literal["pause", "resume"]) -> dict[str, Any]:
+        """Lets the reading of hashes rest, but for those that jobs need, or go on."""
+        files.pause_hashing(verb == "pause")
+        return files.hashing()
+
 
 def _add_one(router: APIRouter, files: ModelFiles) -> None:
     @router.get("/model-files/{id}")

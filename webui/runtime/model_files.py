@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlsplit
 
 from webui.checkpoints.convert import convert_checkpoint
@@ -25,6 +25,7 @@ from webui.networks.inventory import Item
 from webui.networks.library import Library
 from webui.runtime.errands import Errand, Errands
 from webui.runtime.files import write_atomically
+from webui.runtime.hashing import Hashing
 from webui.schema.errors import BadRequest, DiskError, Forbidden
 
 LOCKED = (
@@ -35,23 +36,10 @@ PICTURE_SIDE = 768
 """Pixels of the longer side of a preview picture that is written."""
 
 
-class Hashing(Protocol):
-    """What reads the files' sha256 in the background."""
-
-    def progress(self) -> Any:
-        """How far it is: a dataclass with `files`, `files_done`, `state`."""
-
-    def again(self) -> None:
-        """Look for files that came."""
-
-
 class ModelFiles:
-    """locked: nothing may be changed from here; web: how the network may be used; hashing: None where hashes are not
-    read."""
+    """web: how the network may be used; locked: nothing may be changed from here."""
 
-    def __init__(
-        self, library: Library, data_dir: Path, web: Web, locked: bool = False, hashing: Hashing | None = None
-    ) -> None:
+    def __init__(self, library: Library, data_dir: Path, web: Web, hashing: Hashing, locked: bool = False) -> None:
         self.locked = locked
         self.errands = Errands()
         self._library = library
@@ -73,8 +61,7 @@ class ModelFiles:
     def refresh(self) -> None:
         """Look at the folders anew."""
         self._library.refresh()
-        if self._hashing is not None:
-            self._hashing.again()
+        self._hashing.again()
 
     def info(self, id: str) -> dict[str, Any]:
         """Everything that is known of a file. Raises NotFound."""
@@ -150,10 +137,17 @@ class ModelFiles:
 
     def hashing(self) -> dict[str, Any]:
         """How far the reading of hashes is; no file is named."""
-        if self._hashing is None:
-            return {"state": "off", "files": 0, "files_done": 0}
-        told = self._hashing.progress()
-        return {"state": told.state, "files": told.files, "files_done": told.files_done}
+        told = asdict(self._hashing.progress())
+        return {name: told[name] for name in ("state", "files", "files_done", "bytes", "bytes_done")}
+
+    def pause_hashing(self, paused: bool) -> None:
+        """Read no more hashes but those that jobs need; or go on. Raises Forbidden."""
+        if self.locked:
+            raise Forbidden(LOCKED)
+        if paused:
+            self._hashing.pause()
+        else:
+            self._hashing.resume()
 
     def plain(self, text: str) -> str:
         """A message without the server's folders."""

@@ -60,7 +60,7 @@ class Runtime:
         self.hashing = Hashing(self.catalogue, wanted, lambda: self._runner.busy, records.used_models)
         self.extensions = Extensions(settings.extensions_dirs, settings.data_dir, settings.extensions_locked)
         web = Web(settings.offline, private=not settings.exposed)
-        self.model_files = ModelFiles(self.library, settings.data_dir, web, settings.extensions_locked)
+        self.model_files = ModelFiles(self.library, settings.data_dir, web, self.hashing, settings.extensions_locked)
         self.downloads = Downloads(self.extensions, settings.models_dir, offline=settings.offline)
         self.styles = StyleBook(
             Styles.beside(settings.places.prompts), settings.extensions_locked, Styles.beside(settings.models_dir).files

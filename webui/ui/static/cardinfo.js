@@ -132,9 +132,9 @@ atelier.cardinfo = (() => {
 
   async function act(work, words) {
     try {
-      await work();
+      const answer = await work();
       atelier.say("about", { level: "info", message: words });
-      atelier.downloads.follow();
+      if (answer?.state) atelier.downloads.follow(answer.id);
     } catch (problem) {
       atelier.say("about", problem);
     }

@@ -15,6 +15,7 @@ atelier.cards = (() => {
   let turn = 0; // of the latest question: an answer to an older one is thrown away
   let asking = false;
   let watching = null;
+  let looks = 0; // at the hashes: the latest goes on
 
   async function open() {
     await atelier.appears("#a-cards");
@@ -146,14 +147,20 @@ atelier.cards = (() => {
 
   async function lookAtHashes() {
     const line = atelier.find("#a-cards-hashing");
+    const mine = ++looks;
     try {
       const { state, files, files_done: done } = await atelier.api(`${PATH}/hashing`);
-      const left = files - done;
-      line.textContent = left > 0 && state !== "off" ? `Reading hashes: ${done} of ${files}${state === "paused" ? " (waits while pictures are drawn)" : ""}` : "";
-      if (left > 0 && line.offsetParent) setTimeout(lookAtHashes, 2000);
+      const under = ["looking", "reading", "paused"].includes(state);
+      line.replaceChildren(...(under && files > done ? [`Hashes known: ${done} of ${files} `, pausing(state === "paused")] : []));
+      if (under && line.offsetParent) setTimeout(() => mine === looks && lookAtHashes(), 2000);
     } catch {
-      line.textContent = "";
+      line.replaceChildren();
     }
+  }
+
+  function pausing(paused) {
+    const act = () => atelier.api(`${PATH}/hashing/${paused ? "resume" : "pause"}`, { method: "POST" }).then(lookAtHashes, (problem) => atelier.say("models", problem));
+    return el("button", { type: "button", class: "a-plain", title: "Files are read in the background to know them by their hash", onclick: act }, paused ? "Go on" : "Pause");
   }
 
   return { open, ask, again, path: PATH, known: () => shown };

@@ -6,7 +6,7 @@ atelier.downloads = (() => {
   const busy = (errand) => ["waiting", "running"].includes(errand.state);
   let list = null;
   let following = false;
-  let ran = new Set(); // ids that were seen under way: the cards are read again when one of them is done
+  const awaited = new Set(); // ids of what was begun or seen under way: the cards are read again when one is done
 
   function open() {
     const box = atelier.find("#a-downloads");
@@ -47,17 +47,18 @@ atelier.downloads = (() => {
   async function start(form) {
     const given = Object.fromEntries([...new FormData(form)].map(([name, value]) => [name, value.trim()]));
     try {
-      await atelier.api(PATH, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ ...given, convert: form.elements.convert.checked }) });
+      const { id } = await atelier.api(PATH, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ ...given, convert: form.elements.convert.checked }) });
       form.elements.what.value = form.elements.token.value = "";
       atelier.say("models");
-      follow();
+      follow(id);
     } catch (problem) {
       atelier.say("models", problem);
     }
   }
 
   /** Looks at what runs until nothing does any more. */
-  async function follow() {
+  async function follow(id) {
+    if (id) awaited.add(id);
     if (following || !list) return;
     following = true;
     try {
@@ -65,8 +66,8 @@ atelier.downloads = (() => {
         const { downloads } = await atelier.api(PATH);
         draw(downloads);
         const under = downloads.filter(busy);
-        const done = downloads.filter((errand) => errand.state === "done" && ran.has(errand.id));
-        ran = new Set(under.map((errand) => errand.id));
+        const done = downloads.filter((errand) => errand.state === "done" && awaited.delete(errand.id));
+        for (const errand of under) awaited.add(errand.id);
         if (done.length) await atelier.cards.again();
         if (!under.length) break;
         await new Promise((next) => setTimeout(next, 500));
