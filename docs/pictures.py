@@ -1,7 +1,8 @@
 """Makes the pictures of README.md and docs/toybox.md: `python -m docs.pictures` writes them into docs/images.
 
-They are what the model that ships draws through the Python API, first seeds, nothing chosen. Names of single pictures
-may follow (`python -m docs.pictures cfg walk`).
+They are what the model that ships draws through the Python API, first seeds, nothing chosen, but for the pictures that
+`control` begins with: whole things, so that their maps show what was meant. Names of single pictures may follow
+(`python -m docs.pictures cfg walk`).
 """
 
 from __future__ import annotations
@@ -28,20 +29,20 @@ PROMPTS = (
     "a big green ball and a small red cube on a yellow floor, blue sky",
 )
 THING, PERSON = PROMPTS[0], PROMPTS[5]
-# preprocessor, model, the prompt of the picture whose map is made, and three others for that map
+# preprocessor, model, prompt and seed of the picture whose map is made, and three prompts for that map
 STEERED = (
-    ("canny", "toybox-canny", PROMPTS[2], (
-        "a big pink cone on a blue floor, white sky", "a big green cone on a white floor, orange sky",
+    ("canny", "toybox-canny", PROMPTS[2], 1, (
+        "a big red cone on a blue floor, white sky", "a big green cone on a white floor, orange sky",
         "a big blue cone on a yellow floor, blue sky",
     )),
-    ("toybox_depth", "toybox-depth", PROMPTS[3], (
-        "a big red ring on a gray floor, blue sky", "a big yellow ring on a blue floor, black sky",
-        "a big white ring on a green floor, orange sky",
+    ("toybox_depth", "toybox-depth", PROMPTS[4], 2, (
+        "a big red cylinder on a gray floor, blue sky", "a big green cylinder on a yellow floor, orange sky",
+        "a big purple cylinder on a white floor, blue sky",
     )),
-    ("toybox_pose", "toybox-pose", PROMPTS[6], (
+    ("toybox_pose", "toybox-pose", PROMPTS[6], 3, (
         "a person in a red shirt and blue pants on a green floor, blue sky",
-        "a person in a white shirt and brown pants on a gray floor, black sky",
-        "a person in a green shirt and purple pants on a yellow floor, white sky",
+        "a person in a blue shirt and red pants on a yellow floor, orange sky",
+        "a person in a green shirt and purple pants on a pink floor, white sky",
     )),
 )  # fmt: skip
 SETTINGS = {"steps": 20, "cfg_scale": 4.0}
@@ -117,8 +118,8 @@ def regions(pipe: Pipeline) -> list[Row]:
 def control(pipe: Pipeline) -> list[Row]:
     """A picture, its map, and what three other prompts make of the map: Canny edges, depth, pose."""
     rows = []
-    for preprocessor, model, prompt, others in STEERED:
-        first = draw(pipe, prompt)
+    for preprocessor, model, prompt, seed, others in STEERED:
+        first = draw(pipe, prompt, seed)
         unit = ControlUnit(image=pipe.add_image(first), preprocessor=preprocessor, resolution=128, model=model)
         made = [pipe.generate(Txt2Img(prompt=other, seed=2, control=(unit,), **SETTINGS)) for other in others]
         rows.append([first, made[0].maps[1], *(each.images[0].image for each in made)])
