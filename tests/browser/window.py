@@ -36,7 +36,7 @@ class Window:
     def tab(self, name: str) -> None:
         self.page.click(f"#tab-{name}-button")
         lists = {"gallery": "#a-gallery", "extensions": "#a-extensions", "models": "#a-cards"}
-        first = lists[name] if name in lists else f"#{name}-generate"
+        first = lists.get(name, f"#{name}-generate")
         self.page.wait_for_selector(first, state="attached")
 
     def prompt(self, text: str, tab: str = "txt2img") -> None:
