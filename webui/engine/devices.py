@@ -9,6 +9,8 @@ import torch
 from webui.schema.errors import BadRequest
 from webui.schema.storage import UNET_STORAGES, UnetStorage
 
+FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
+"""What the allocators of CPUs, MPS and CUDA's libraries say when there is no memory left."""
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -46,8 +48,9 @@ def _storage(wish: UnetStorage, device: torch.device) -> UnetStorage:
 
 
 def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device is full: a GPU has an error of its own for that, a CPU's allocator only a sentence."""
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or "can't allocate memory" in str(error)
+    """Whether a device is full: torch's allocator for CUDA has an error of its own for that, others only words."""
+    said = str(error)
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in said for words in FULL)
 
 
 def best_device() -> str:

@@ -60,23 +60,22 @@ class VaeWork:
         rows, columns = self._latent_size(way, x)
         if self.tiled:
             return ASKED if max(rows, columns) > ASKED else None
-        room = self._room
-        if room is None or self._bytes(way, rows * columns, x) <= room:
+        room, smaller = self._room, [tile for tile in TILES if tile < max(rows, columns)]
+        if room is None or not smaller or self._bytes(way, rows * columns, x) <= room:
             return None
-        fitting = (tile for tile in TILES if self._bytes(way, tile * tile, x) <= room)
-        return next(fitting, TILES[-1])
+        return next((tile for tile in smaller if self._bytes(way, tile * tile, x) <= room), smaller[-1])
 
     def _work(self, way: Way, whole: Callable[[], T], tiled: Callable[[int], T], x: Tensor) -> T:
         vae, tile = [self._parts.vae], self.tile(way, x)
+        rows, columns = self._latent_size(way, x)
         if tile is None:
-            rows, columns = self._latent_size(way, x)
             try:
                 return self._memory.run(vae, whole, self._work_of(way, rows * columns, x))
             except OutOfMemory:
-                tile = ASKED
+                tile = min(ASKED, max(rows, columns) - 1)
         if not self.tiled:
             self._note("Not enough memory for the whole picture: the VAE worked tile by tile.")
-        for smaller in [tile, *(one for one in TILES if one < tile)]:
+        for smaller in dict.fromkeys((tile, *(one for one in TILES if one < tile))):
             try:
                 return self._memory.run(vae, partial(tiled, smaller))
             except OutOfMemory:

@@ -33,7 +33,7 @@ class Copier(Mover):
 
     def copy(self, tensor: Tensor) -> Tensor:
         self.copied += tensor.numel() * tensor.element_size()
-        with torch.inference_mode(False):
+        with torch.inference_mode(tensor.is_inference()):
             return tensor.clone(memory_format=torch.preserve_format)
 
 
