@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
+from torch.nn.utils import convert_conv2d_weight_memory_format
 
 from webui.checkpoints.header import Header, read_header
 from webui.checkpoints.layouts import Source
@@ -30,5 +31,5 @@ def load_tiny_decoder(
     with safe_open(path, framework="pt", device="cpu") as file:
         filled = fill_module(decoder, Source, ours, lambda name: file.get_tensor(names[name]), path.name)
         # channels last: a third less time on a CPU, where a preview takes longest
-        ready = filled.to(device=device, dtype=dtype).to(memory_format=torch.channels_last)
+        ready = convert_conv2d_weight_memory_format(filled.to(device=device, dtype=dtype), torch.channels_last)
         return check_finite(ready, "decoder", path.name)
