@@ -16,7 +16,7 @@ atelier.downloads = (() => {
 
   function build(box) {
     const input = (name, more) => el("input", { class: "a-input", name, ...more });
-    const what = input("what", { placeholder: "https://… or owner/repository of Hugging Face", "aria-label": "Address or repository", required: true });
+    const what = input("what", { placeholder: "Web address, or owner/repository of Hugging Face", "aria-label": "Address or repository", required: true });
     const choice = (value, text) => el("option", { value }, text);
     const to = el("select", { class: "a-input", name: "to" }, choice("", "By its kind"), ...FOLDERS.map((name) => choice(name, name)));
     const more = [
