@@ -75,6 +75,11 @@ def test_a_pickle_is_recognised_and_not_opened(tmp_path, protocol):
     assert error_of(path).endswith("models convert m.ckpt")
 
 
+def test_a_pickle_by_its_name_is_to_be_converted_as_it_is(tmp_path):
+    (tmp_path / "m.pt").write_bytes(b"PK\x03\x04" + bytes(60))
+    assert error_of(tmp_path / "m.pt").endswith("Convert it: python3 launch.py models convert m.pt")
+
+
 def test_a_torch_file_under_another_name_is_a_pickle(tmp_path):
     torch.save({"a": torch.zeros(1)}, tmp_path / "m.safetensors")
     assert "is a pickle" in error_of(tmp_path / "m.safetensors")

@@ -122,10 +122,11 @@ def _check_kind(path: Path, start: bytes, size: int) -> None:
     if not size:
         raise ModelError(f"{path.name} is empty.", _DOWNLOAD)
     if looks_like_pickle(start):
+        named = path if path.suffix.lower() in PICKLES else path.with_suffix(".ckpt")
+        convert = "Convert it" if named == path else f"Name it {named.name} and convert it"
         raise ModelError(
             f"{path.name} is a pickle, which could run foreign code; it was not opened.",
-            f"Name it {path.stem}.ckpt and convert it: python3 launch.py models convert "
-            + shlex.quote(shown_path(path.with_suffix(".ckpt"))),
+            f"{convert}: python3 launch.py models convert {shlex.quote(shown_path(named))}",
         )
     if start.startswith(b"version https://git-lfs"):
         raise ModelError(f"{path.name} is a Git LFS pointer, not the model.", "Fetch the file itself: git lfs pull.")

@@ -117,7 +117,7 @@ class NamedFiles(Generic[F]):
         if found is None:
             raise self._not_found(name)
         if found.item.info is None:
-            raise ModelError(found.item.error, self._cure)
+            raise ModelError(f'The {self._thing} "{name}" cannot be used: {found.item.error}', self._cure)
         return found.item
 
     def _not_found(self, name: str) -> NotFound:
