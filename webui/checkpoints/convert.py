@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.header import PICKLES, read_header
+from webui.checkpoints.trees import shown_path
 from webui.schema.errors import DiskError, ModelError
 
 TIMEOUT = 1800.0
@@ -48,7 +49,7 @@ def convert_checkpoint(source: Path, timeout: float = TIMEOUT) -> Path:
 
 def _writable(folder: Path) -> Path:
     if not os.access(folder, os.W_OK):
-        raise DiskError(f"{folder} cannot be written to.", "Change its rights, or move the file to another folder.")
+        raise DiskError(f"{shown_path(folder)} cannot be written to.", "Change its rights, or move the file to another folder.")
     return folder
 
 
