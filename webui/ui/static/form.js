@@ -122,6 +122,7 @@ atelier.form = (() => {
     if (!restored) return;
     const kept = Object.fromEntries(forms[tab].map((item, index) => [item.name, outgoing(item, values[index] ?? null)]));
     if ("enable_hr" in kept) markHires(kept);
+    if (atelier.tokens.PROMPTS.some((name) => kept[name] !== present[tab]?.[name])) atelier.tokens.soon(tab);
     unsaved[tab] = present[tab] = kept;
     saveSoon();
   }

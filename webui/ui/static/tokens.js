@@ -48,15 +48,18 @@ atelier.tokens = (() => {
     }
   }
 
-  function soon(event) {
-    if (!event.target.closest?.(".a-prompt")) return;
+  function soon(tab) {
     clearTimeout(timer);
-    timer = setTimeout(count, PAUSE, atelier.tabs.current());
+    timer = setTimeout(count, PAUSE, tab);
+  }
+
+  function typed(event) {
+    if (event.target.closest?.(".a-prompt")) soon(atelier.tabs.current());
   }
 
   function wire() {
-    for (const kind of ["input", "focusin"]) document.addEventListener(kind, soon);
+    for (const kind of ["input", "focusin"]) document.addEventListener(kind, typed);
   }
 
-  return { wire };
+  return { wire, soon, PROMPTS };
 })();
