@@ -119,7 +119,7 @@ def read_place(what: str, endpoint: str, revision: str = "") -> HubPlace | None:
     if parts.scheme in ("https", "http"):
         host = urlsplit(endpoint).hostname or ""
         return _of_page(unquote(parts.path), revision) if parts.hostname in _HOSTS | {host} else None
-    plain = re.sub(r"^(hf|huggingface):(//)?", "", what.strip()).strip("/")
+    plain = re.sub(r"^(hf|huggingface):(//)?", "", what.strip()).rstrip("/")
     found = re.fullmatch(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+?))?(?:/(?!/)(.+))?", plain)
     if found is None or ".." in plain.split("/"):
         raise BadRequest(

@@ -7,8 +7,8 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from queue import SimpleQueue
 from typing import Literal
 
 from webui.fetch.receive import Progress
@@ -17,6 +17,8 @@ from webui.schema.errors import AtelierError, NotFound
 log = logging.getLogger(__name__)
 
 State = Literal["waiting", "running", "done", "failed", "cancelled"]
+LAST_WORDS = 3.0
+"""Seconds in which an errand may notice that the server ends."""
 KEPT = 50
 """Errands that are told of after they have ended."""
 
@@ -53,7 +55,9 @@ class Errands:
         self._unwanted: set[str] = set()
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="errands")
+        self._waiting: SimpleQueue[tuple[str, Work] | None] = SimpleQueue()
+        self._worker = threading.Thread(target=self._work, daemon=True, name="errands")
+        self._worker.start()
 
     def start(self, title: str, work: Work) -> Errand:
         """Work it off after those that wait."""
@@ -63,7 +67,7 @@ class Errands:
             over = [id for id, known in self._errands.items() if known.state not in ("waiting", "running")]
             for id in over[:-KEPT]:
                 del self._errands[id]
-        self._worker.submit(self._run, errand.id, work)
+        self._waiting.put((errand.id, work))
         return errand
 
     def list(self) -> list[Errand]:
@@ -82,8 +86,14 @@ class Errands:
                 self._errands[id] = replace(errand, state="cancelled")
 
     def close(self) -> None:
+        """End what runs; a server that does not answer is not waited for."""
         self._closed.set()
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._waiting.put(None)
+        self._worker.join(LAST_WORDS)
+
+    def _work(self) -> None:
+        while (found := self._waiting.get()) is not None and not self._closed.is_set():
+            self._run(*found)
 
     def _run(self, id: str, work: Work) -> None:
         began, first = time.monotonic(), -1
