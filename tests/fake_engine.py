@@ -96,6 +96,8 @@ def prompt_mark(prompt: str) -> tuple[int, int, int]:
 
 
 def _answer(what: What, body: Mapping[str, Any], images: Mapping[str, bytes]) -> Answered:
+    if what in ("memory", "unload"):
+        return Answer(body={"mode": "auto", "loaded": [] if what == "unload" else [{"name": "toybox"}]}), ()
     if what == "report":
         return Answer(body={"extensions": []}), ()
     if what == "route":
@@ -311,8 +313,9 @@ class FakeEngine:
         )  # fmt: skip
         self._tell(progress)
         jpeg = io.BytesIO()
-        Image.fromarray(np.full((16, 16, 3), step % 256, np.uint8)).save(jpeg, "JPEG")
-        self._tell(Preview(job_id=job_id, image=image, width=16, height=16), jpeg.getvalue())
+        width = max(1, 16 * (request.width or 1) // (request.height or 1)) * request.batch_size
+        Image.fromarray(np.full((16, width, 3), step % 256, np.uint8)).save(jpeg, "JPEG")
+        self._tell(Preview(job_id=job_id, image=image, width=width, height=16), jpeg.getvalue())
 
     def _deliver(self, work: _Work, index: int) -> None:
         request, pixels = work.request, picture_of(work.request, index)

@@ -380,3 +380,16 @@ def test_the_eta_stands_under_the_label_of_each_sampler_that_takes_it():
     assert "Eta: 0.3" in text
     assert "Eta DDIM: 0.3" in text
     assert read_form(text).values["eta"] == 0.3
+
+
+def test_tiles_that_were_asked_for_are_written_and_read() -> None:
+    request = Txt2Img(width=64, height=64, tiled_vae=True)
+    text = infotext_for(request, MODEL, 1, 1)
+    assert ", Tiled VAE: True, " in text
+    assert read_form(text).values["tiled_vae"] is True
+    plain = infotext_for(request.model_copy(update={"tiled_vae": False}), MODEL, 1, 1)
+    assert "Tiled VAE" not in plain
+    assert read_form(plain).values["tiled_vae"] is False
+    odd = read_form(text.replace("Tiled VAE: True", "Tiled VAE: perhaps"))
+    assert "tiled_vae" not in odd.values
+    assert odd.notes == ("Tiled VAE: 'perhaps' is neither True nor False.",)

@@ -119,7 +119,7 @@ class _Reader:
     def _within(self, declared: Parameter, value: Any) -> Any:
         """A number moved into its bounds."""
         low, high = declared.minimum, declared.maximum
-        if isinstance(value, str) or low is None or high is None or low <= value <= high:
+        if isinstance(value, (str, bool)) or low is None or high is None or low <= value <= high:
             return value
         nearest = declared.type(min(max(value, low), high))
         self.notes.append(f"{declared.infotext}: {value} is outside {low} to {high}; {nearest} is used.")
@@ -183,6 +183,10 @@ def _convert(declared: Parameter, text: str) -> Any:
         if declared.choices is not None and text not in declared.choices:
             raise ValueError(f"{text!r} is not known here")
         return text
+    if declared.type is bool:
+        if text not in ("True", "False"):
+            raise ValueError(f"{text!r} is neither True nor False")
+        return text == "True"
     number = float(text)
     if not abs(number) < 1e15:
         raise ValueError(f"{text!r} is no number that can be used")

@@ -21,6 +21,7 @@ from webui.schema.images import ImageRef
 LONGEST_MAP = 600.0
 LONGEST_ROUTE = 600.0
 LONGEST_REPORT = 3.0
+LONGEST_UNLOAD = 60.0
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,22 @@ class Questions:
         busy."""
         self._last_report = self._ask_report() if self._engine.ready else self._failed()
         return self._last_report
+
+    def memory(self, unload: bool = False) -> Mapping[str, Any]:
+        """What is used and free of memory, and what is loaded; unload: let go first of all that no job uses.
+
+        Raises:
+            EngineDied: the engine starts, is too busy, or is gone.
+        """
+        if not self._engine.ready:
+            raise EngineDied("The engine is starting.", "Ask again in a few seconds.")
+        future = self._engine.ask("unload" if unload else "memory", {}, {})
+        try:
+            answer, _frames = future.result(LONGEST_UNLOAD if unload else LONGEST_REPORT)
+        except AnswerTimeout:
+            future.cancel()
+            raise EngineDied("The engine is busy.", "Ask again between two steps of the job.") from None
+        return answer.body
 
     def _ask_report(self) -> list[Mapping[str, Any]]:
         future = self._engine.ask("report", {}, {})

@@ -12,7 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
-from webui.api import control, extensions, models, native, prompts
+from webui.api import control, extensions, memory, models, native, prompts
 from webui.api.identity import current_user
 from webui.runtime.runtime import Runtime
 from webui.schema.errors import AtelierError, QueueFull
@@ -49,6 +49,7 @@ def build_inner(faces: Faces) -> FastAPI:
     app.include_router(native.build_router(faces.runtime, lambda: {"login": faces.login is not None, **faces.server()}))
     app.include_router(control.build_router(faces.runtime))
     app.include_router(extensions.build_router(faces.runtime))
+    app.include_router(memory.build_router(faces.runtime))
     app.include_router(models.build_router(faces.runtime))
     app.include_router(prompts.build_router(faces.runtime))
     app.include_router(events.build_router(faces.runtime.jobs))
