@@ -5,7 +5,7 @@ A checkpoint is a file, or a folder in diffusers' layout, whose name is the fold
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -48,7 +48,7 @@ class Form:
     def describe(self, path: Path, name: str, size: int) -> ModelInfo:
         return describe(path, name, name if path.is_dir() else f"{name}{path.suffix}", size)
 
-    def names(self, item: ModelInfo) -> Sequence[Iterable[str]]:
+    def names(self, item: ModelInfo) -> Sequence[Sequence[str]]:
         return (item.name,), (item.file,), (item.name.rsplit("/")[-1], item.file.rsplit("/")[-1])
 
     def usable(self, item: ModelInfo) -> bool:

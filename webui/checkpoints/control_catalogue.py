@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class Form:
     def describe(self, path: Path, name: str, size: int) -> ControlModel:
         return describe_control(path, name, size)
 
-    def names(self, item: ControlModel) -> Sequence[Iterable[str]]:
+    def names(self, item: ControlModel) -> Sequence[Sequence[str]]:
         return (item.name,), (item.path.name, item.name.rsplit("/", 1)[-1])
 
     def usable(self, item: ControlModel) -> bool:

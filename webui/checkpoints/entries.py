@@ -21,6 +21,9 @@ from webui.checkpoints.places import Place
 READERS, FEW = 8, 32
 """Headers are read by several threads where they are more than a few: a network share answers late."""
 
+MOMENT = 0.1
+"""Seconds after a look at the folders in which a file that is found by its name is looked at alone."""
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 Naming = Callable[[T], Iterable[str]]
@@ -67,8 +70,9 @@ class Form(Protocol[T]):
     def describe(self, path: Path, name: str, size: int) -> T:
         """What a file of so many bytes is; reads its header, and raises nothing."""
 
-    def names(self, item: T) -> Sequence[Iterable[str]]:
-        """What it may be called, the most exact first; those of one rank together."""
+    def names(self, item: T) -> Sequence[Sequence[str]]:
+        """What it may be called, the most exact first; those of one rank together. All have as many ranks, and one name
+        in the first."""
 
     def usable(self, item: T) -> bool: ...
 
@@ -104,7 +108,7 @@ class Snapshot(Generic[T]):
         self.entries = tuple(entries)
         self.folders = tuple(folders)
         self._form = form
-        self._index: list[dict[str, list[Entry[T]]]] = []
+        self._indices: list[dict[str, list[Entry[T]]]] = []
 
     @cached_property
     def by_name(self) -> tuple[Entry[T], ...]:
@@ -118,31 +122,29 @@ class Snapshot(Generic[T]):
     def find(self, name: str) -> Entry[T] | None:
         """What a name means: by the first rank that has it, the same letters before those of another case, and what
         can be used before the rest."""
-        lower = name.lower()
-        for rank, index in enumerate(self._ranks()):
+        lower, rank = name.lower(), 0
+        while (index := self._index(rank)) is not None:
             alike = index.get(lower)
             if alike:
-                exact = [entry for entry in alike if name in self._named(entry, rank)] or alike
+                exact = [entry for entry in alike if name in self._names(entry)[rank]] or alike
                 return next((entry for entry in exact if self._form.usable(entry.item)), exact[0])
+            rank += 1
         return None
 
-    def _ranks(self) -> list[dict[str, list[Entry[T]]]]:
-        if not self._index:
-            ranks: list[dict[str, list[Entry[T]]]] = []
+    def _index(self, rank: int) -> dict[str, list[Entry[T]]] | None:
+        """Lower case name -> what is called so, in one rank; None behind the last."""
+        if rank == len(self._indices):
+            if not self.entries or rank == len(self._names(self.entries[0])):
+                return None
+            index: dict[str, list[Entry[T]]] = {}
             for entry in self.entries:
-                for rank, names in enumerate(self._all_names(entry)):
-                    if rank == len(ranks):
-                        ranks.append({})
-                    for name in dict.fromkeys(name.lower() for name in names):
-                        ranks[rank].setdefault(name, []).append(entry)
-            self._index = ranks
-        return self._index
+                for name in {name.lower() for name in self._names(entry)[rank]}:
+                    index.setdefault(name, []).append(entry)
+            self._indices.append(index)
+        return self._indices[rank]
 
-    def _named(self, entry: Entry[T], rank: int) -> Iterable[str]:
-        return self._all_names(entry)[rank]
-
-    def _all_names(self, entry: Entry[T]) -> Sequence[tuple[str, ...]]:
-        own = [tuple(names) for names in self._form.names(entry.item)]
+    def _names(self, entry: Entry[T]) -> Sequence[Sequence[str]]:
+        own = self._form.names(entry.item)
         # by its place too, whether or not the bare name is another file's today
         return [*own, (f"{entry.place.label}/{own[0][0]}",)]
 
@@ -162,7 +164,7 @@ class Listing(Generic[T]):
         self._now = Snapshot[T]((), (), form)
         self._known: dict[str, Entry[T]] = {}
         self._kept: dict[str, tuple[str, str, str]] | None = None
-        self._looked = -ANY_AGE
+        self._looked = self._walked = -ANY_AGE
         self._lock = threading.Lock()
 
     def list(self) -> builtins.list[T]:
@@ -176,9 +178,14 @@ class Listing(Generic[T]):
 
     def find(self, name: str) -> Entry[T] | None:
         """What a name means. The disk is looked at anew where that is nothing, or a file that has changed since."""
-        found = self.snapshot(ANY_AGE).find(name)
+        with self._lock:
+            fresh = time.monotonic() - self._walked < MOMENT
+            now = self._now if fresh else self._renewed(ANY_AGE)
+            found = now.find(name)
         if found is None or not self._form.usable(found.item) or found.has_changed():
-            found = self.snapshot(NOW).find(name)
+            now = self.snapshot(NOW)
+            with self._lock:
+                found = now.find(name)
         return found
 
     def _renewed(self, age: float) -> Snapshot[T]:
@@ -187,6 +194,7 @@ class Listing(Generic[T]):
             for place in self._places
             for folder in self._memory.disk.walk(place.folder, place.deep, age, self._form.index)
         ]
+        self._walked = time.monotonic()
         folders = [folder for _, folder in walked]
         if not self._now.shows(folders) or self._is_unsure(age):
             self._now = Snapshot(self._read(walked), folders, self._form)

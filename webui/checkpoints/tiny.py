@@ -75,7 +75,7 @@ class Form:
     def describe(self, path: Path, name: str, size: int) -> TinyFile:
         return describe_tiny(path, name, size)
 
-    def names(self, item: TinyFile) -> Sequence[Iterable[str]]:
+    def names(self, item: TinyFile) -> Sequence[Sequence[str]]:
         return (item.name,), (item.path.name, item.name.rsplit("/", 1)[-1])
 
     def usable(self, item: TinyFile) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,7 +45,7 @@ class Form:
     def describe(self, path: Path, name: str, size: int) -> VAEFile:
         return describe_vae(path, name, size)
 
-    def names(self, item: VAEFile) -> Sequence[Iterable[str]]:
+    def names(self, item: VAEFile) -> Sequence[Sequence[str]]:
         return (item.name,), (item.path.name, item.name.rsplit("/", 1)[-1])
 
     def usable(self, item: VAEFile) -> bool:

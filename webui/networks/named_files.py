@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -50,7 +50,7 @@ class NamedForm(Generic[F]):
     detect: Callable[[Path], Any]
     info: TypeAdapter[Any] | None = None
     by_folder: Callable[[str], bool] = lambda stem: False
-    further: Callable[[F], Iterable[str]] = lambda file: ()
+    further: Callable[[F], Sequence[str]] = lambda file: ()
     words: bool = False
     index: str = ""
 
@@ -66,7 +66,7 @@ class NamedForm(Generic[F]):
         except AtelierError as error:
             return self.make(name, path, size, error=str(error))
 
-    def names(self, item: F) -> Sequence[Iterable[str]]:
+    def names(self, item: F) -> Sequence[Sequence[str]]:
         return (item.name,), (item.name.rsplit("/", 1)[-1], item.path.name), self.further(item)
 
     def usable(self, item: F) -> bool:
