@@ -77,7 +77,10 @@ def _why(name: str, kind: str) -> str:
     if kind:
         return "for which there is no use yet"
     comfy = next((kind for kind, names in COMFY.items() if name in names), None)
+    if comfy is not None:
+        return f"not read: its place is {shown_home(comfy)}, or name a ComfyUI as a whole with --extra-models-dir"
     known = {folder.lower(): kind for kind, some in OWN.items() for folder in some}
     near = difflib.get_close_matches(name.lower(), known, 1, 0.75)
-    meant = comfy or (known[near[0]] if near else None)
-    return f"not read: its place is {shown_home(meant)}" if meant else "not read: nothing here knows this folder"
+    return (
+        f"not read: its place is {shown_home(known[near[0]])}" if near else "not read: nothing here knows this folder"
+    )
