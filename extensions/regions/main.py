@@ -88,8 +88,8 @@ def by_attention(p: PassContext, conds: list[Cond], shares: Tensor) -> None:
 
 
 def with_pooled(cond: Cond, regions: list[Cond], area: Tensor) -> Cond:
-    """The cond with the mean of all y, weighted by area (1 + r)."""
-    if cond.y is None:
+    """The cond with the mean of all y, weighted by area (1 + r). An upscaler's noise level is no text's."""
+    if cond.y is None or cond.y.ndim == 0:
         return cond
     pooled = torch.stack([cond.y, *(region.y for region in regions)])
     return replace(cond, y=(area.to(pooled)[:, None] * pooled).sum(0))

@@ -228,3 +228,17 @@ def test_a_unit_without_a_model_acts_on_them(folder: Path, model: str) -> None:
     (made,) = pixels(pipe, request)
     assert made.shape == plain.shape == (48, 70, 3)
     assert abs(made - plain).max() > 2
+
+
+@pytest.mark.parametrize("mode", ["attention", "latent"])
+@pytest.mark.parametrize("model", ["depth", "larger"])
+def test_region_prompts_act_on_them(folder: Path, model: str, mode: str) -> None:
+    pipe = Pipeline.load(model, models_dir=folder, device="cpu")
+    fields = {**FIELDS, "width": 70, "init_image": pipe.add_image(picture())}
+    (said,) = pixels(pipe, Img2Img(**{**fields, "prompt": "a blue cat"}))
+    everywhere = {"regions": "everywhere: a blue cat", "base_ratio": 0.0, "common": False, "mode": mode}
+    (made,) = pixels(pipe, Img2Img(**fields, ext={"regions": everywhere}))
+    (plain,) = pixels(pipe, Img2Img(**fields))
+    assert abs(made - plain).max() > 2
+    if mode == "latent":
+        assert abs(made - said).max() <= 1

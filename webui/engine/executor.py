@@ -25,7 +25,6 @@ from webui.engine.vae_work import VaeWork
 from webui.engine.worn import WornNetworks
 from webui.ext.sampling import denoise_scoped
 from webui.networks.tags import Catalogues
-from webui.nn.depth import DepthEstimator
 from webui.nn.taps import with_inputs
 from webui.nn.vae import VAE
 from webui.pipeline.work import DecodeLatent, Denoise, EncodeImage, EncodeText, EstimateDepth, ModelFacts, Texts
@@ -58,6 +57,7 @@ class Executor:
         self._model = model
         self._placement = placement
         self._memory = memory or Residency(None)
+        self._looked_at: tuple[Tensor, Tensor] | None = None
         self.parts = ModelParts(model, name)
         self.drawing = Work()
         self.vae_work = VaeWork(
@@ -105,7 +105,7 @@ class Executor:
         return {
             EncodeText: lambda items: [self.encode_text(item) for item in items],
             EncodeImage: lambda items: [self.encode_image(item) for item in items],
-            EstimateDepth: self.estimate_depth,
+            EstimateDepth: lambda items: [self.estimate_depth(item) for item in items],
             Denoise: self.denoise,
             DecodeLatent: lambda items: [self.decode(item) for item in items],
         }
@@ -134,21 +134,16 @@ class Executor:
             )
         return latent
 
-    def estimate_depth(self, wanted: Sequence[EstimateDepth]) -> list[Tensor]:
-        """The inverse depth (s s) of each image, float32; the same image is looked at once."""
-        estimator = self._model.depth
-        assert estimator is not None
-        device = next(estimator.parameters()).device
-        found: list[Tensor] = []
-        for place, item in enumerate(wanted):
-            same = next((i for i in range(place) if torch.equal(wanted[i].image, item.image)), None)
-            found.append(estimator(item.image[None].to(device))[0] if same is None else found[same])
-        return found
-
-    def _depth(self, estimator: DepthEstimator, image: Tensor) -> Tensor:
-        """(3 s s) -> (s s), float32."""
-        parts = [self.parts.depth] if self.parts.depth is not None else []
-        return self._memory.run(parts, lambda: estimator(image[None].to(self._placement.device))[0])
+    def estimate_depth(self, wanted: EstimateDepth) -> Tensor:
+        """The inverse depth (s s) of an image, float32 on the CPU; of the image that was looked at last it is known."""
+        if self._looked_at is None or not torch.equal(self._looked_at[0], wanted.image):
+            estimator, part = self._model.depth, self.parts.depth
+            assert estimator is not None
+            assert part is not None
+            image = wanted.image[None].to(self._placement.device)
+            depth: Tensor = self._memory.run([part], lambda: estimator(image))
+            self._looked_at = wanted.image, depth[0].cpu()
+        return self._looked_at[1]
 
     def denoise(self, wanted: Sequence[Denoise]) -> list[tuple[Tensor, Answer]]:
         """One U-Net call for the rows of all pictures, where their shapes allow it.

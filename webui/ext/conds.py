@@ -51,8 +51,9 @@ def with_concat_of(guidance: Guidance, opened: Guidance) -> Guidance:
         return guidance
 
     def beside(cond: Cond) -> Cond:
-        y = opened.uncond.y if cond.y is None else cond.y
-        return cond if cond.concat is not None else replace(cond, concat=concat, y=y)
+        lacking = {"concat": concat, "y": opened.uncond.y}
+        given = {name: one for name, one in lacking.items() if one is not None and getattr(cond, name) is None}
+        return replace(cond, **given) if given else cond
 
     conds = tuple((beside(cond), weight) for cond, weight in guidance.conds)
     uncond, bare = beside(guidance.uncond), guidance.bare
