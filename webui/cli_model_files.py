@@ -55,7 +55,8 @@ def add_info(parser: argparse.ArgumentParser) -> None:
 def run_download(parsed: argparse.Namespace, places: Places) -> int:
     """Fetches a model and says where it is."""
     from webui.fetch.web import Web, wants_offline
-    from webui.modelfiles.download import Order, download
+    from webui.modelfiles.download import download
+    from webui.modelfiles.order import Order
 
     if parsed.sha256 and len(parsed.sha256) != 64:
         raise BadRequest("A sha256 has 64 digits and letters from a to f.", "Copy it whole.")

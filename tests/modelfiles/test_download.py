@@ -18,7 +18,8 @@ from webui.checkpoints.places import Places
 from webui.fetch.errors import FetchError, Offline
 from webui.fetch.web import Web
 from webui.modelfiles import folder
-from webui.modelfiles.download import STAGING, Order, Put, download
+from webui.modelfiles.download import STAGING, download
+from webui.modelfiles.order import Order, Put
 from webui.schema.errors import BadRequest, ModelError, NotFound
 
 HERE = Web(private=True)
@@ -75,6 +76,20 @@ def test_another_file_of_that_name_is_not_touched(far: StandIn, places: Places):
     with pytest.raises(BadRequest, match=r"Another style.safetensors is in Lora already; it was not touched\."):
         from_address(far, places, LORA)
     assert place.read_bytes() == b"mine"
+
+
+def test_that_it_is_there_is_known_before_all_of_it_has_come(far: StandIn, places: Places):
+    large = save({"lora_unet_x.lora_up.weight": np.zeros((3, 1024, 1024), np.float16)})
+    place = places.models_dir / "Lora" / "style.safetensors"
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"mine")
+    told: list[int] = []
+    far.files["/style.safetensors"] = Served(large)
+    with pytest.raises(BadRequest, match=r"Another style\.safetensors is in Lora already"):
+        fetch(
+            Order(f"{far.url}/style.safetensors"), far, places, progress=lambda _name, done, _total: told.append(done)
+        )
+    assert max(told, default=0) < len(large)
 
 
 def test_the_same_file_is_not_put_twice(far: StandIn, places: Places):

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from webui.api.identity import Owner, current_user
 from webui.api.native import FRESH, KEPT, PREFIX
 from webui.modelfiles.cards import Sort, Wanted
-from webui.modelfiles.download import Order
+from webui.modelfiles.order import Order
 from webui.runtime.errands import Errand
 from webui.runtime.model_files import LOCKED, ModelFiles
 from webui.runtime.runtime import Runtime

@@ -15,51 +15,23 @@ from pathlib import Path
 from typing import Final
 
 from webui.checkpoints.convert import convert_checkpoint
-from webui.checkpoints.header import PICKLES
 from webui.checkpoints.places import Places
-from webui.fetch.errors import FetchError, Offline
+from webui.fetch.errors import Offline
 from webui.fetch.file_lock import locked
 from webui.fetch.hub import Hub, HubFile, HubPlace, endpoint_of, read_place
 from webui.fetch.names import plain_name
-from webui.fetch.receive import Known, Progress, Wanted, forget, receive, untold
+from webui.fetch.receive import Progress, Wanted, forget, receive, untold
 from webui.fetch.web import Web, shown
 from webui.modelfiles.choosing import GENERIC, Chosen, choose
 from webui.modelfiles.folder import fetch_folder
+from webui.modelfiles.order import Order, Put
 from webui.modelfiles.putting import Home, home_of, is_pickle, put, wanted_home
+from webui.modelfiles.watch import Watch, pickle_refused
 from webui.schema.errors import AtelierError, BadRequest, DiskError, ModelError
 
 STAGING: Final = ".downloads"
 _BY_NAME: Final = {"models/ControlNet": "config.json", "models/Lora": "adapter_config.json"}
 """Folders whose files of a general name go by the name of the folder they lie in -> the settings beside them."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a user wants. what: an address or a place on the hub; to: "KIND/FOLDER", else the header tells; name: of the
-    file, else the server's; variant: as `choose`; convert: turn a pickle into safetensors."""
-
-    what: str
-    to: str = ""
-    sha256: str = ""
-    revision: str = ""
-    name: str = ""
-    variant: str = ""
-    convert: bool = False
-
-
-@dataclass(frozen=True)
-class Put:
-    """A model that has come. what: "a LoRA"; folder: as the user knows it; new: False: it was there already."""
-
-    path: Path
-    what: str
-    folder: str
-    new: bool = True
-
-    @property
-    def said(self) -> str:
-        there = "was there already, in" if not self.new else "is in"
-        return f"{self.path.name} ({self.what.removeprefix('a ').removeprefix('an ')}) {there} {self.folder}."
 
 
 def download(order: Order, places: Places, web: Web, progress: Progress = untold, endpoint: str | None = None) -> Put:
@@ -111,7 +83,8 @@ class _Errand:
         shown_name = called or plain_name(shown(url)) or "The file"
         wanted = Wanted(url, staging / "part", shown_name, size, (self.order.sha256 or sha256).lower())
         with self._alone(staging, shown_name):
-            known = receive(wanted, self.web, self.progress, lambda known: self._look(known, wanted, called))
+            watch = Watch(self.order, self.places, self.progress, wanted, called, put_there == self.place_alone)
+            known = receive(wanted, self.web, watch.progress, watch.starting)
             result = self._finish(wanted, called or known.name, put_there)
             shutil.rmtree(staging, ignore_errors=True)
         return result
@@ -124,24 +97,11 @@ class _Errand:
             staging.mkdir(exist_ok=True)  # who had it before may have put it away
             yield
 
-    def _look(self, known: Known, wanted: Wanted, called: str) -> None:
-        """Before anything is written: what can be refused by its name alone."""
-        name = called or known.name
-        if known.page:
-            forget(wanted)
-            raise FetchError(f"{shown(wanted.url)} is a web page, not a model.", "The site may want a login: a token.")
-        if Path(name).suffix.lower() in PICKLES and not self.order.convert:
-            raise _pickle(name)
-        home = wanted_home(self.order.to, self.places)
-        target = home.path / name if home is not None and name else None
-        if target is not None and target.exists() and known.total and target.stat().st_size != known.total:
-            raise BadRequest(f"Another {name} is in {home.folder if home else ''} already.", "Give it another --name.")
-
     def _finish(self, wanted: Wanted, name: str, put_there: PutThere) -> Put:
         part = wanted.part
         if is_pickle(part, name):
             if not self.order.convert:
-                raise _pickle(name)
+                raise pickle_refused(name)
             part, name = _converted(part, name), Path(name).with_suffix(".safetensors").name
         name = name if name.lower().endswith(".safetensors") else f"{Path(name).name or 'model'}.safetensors"
         try:
@@ -224,13 +184,6 @@ def _converted(part: Path, name: str) -> Path:
         raise
     source.unlink()
     return converted
-
-
-def _pickle(name: str) -> BadRequest:
-    return BadRequest(
-        f"{name} is a pickle, which could run foreign code; it was not fetched.",
-        "Look for its safetensors version, or let it be converted: --convert reads it in a process of its own.",
-    )
 
 
 def staging_of(places: Places, of: str) -> Path:

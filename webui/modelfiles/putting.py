@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import shutil
+import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-from webui.checkpoints.header import PICKLES, looks_like_pickle, read_header
+from webui.checkpoints.header import PICKLES, Header, TensorInfo, looks_like_pickle, read_header
 from webui.checkpoints.kinds import kind_of_file
 from webui.checkpoints.places import Places
 from webui.checkpoints.trees import KINDS, OWN, Kind
@@ -45,6 +47,22 @@ def home_of(part: Path, name: str, places: Places, to: str = "") -> Home:
     if kind is None or not kind.folder:
         what = f"is {kind.what}" if kind else "is of no kind that is known here"
         raise ModelError(f"{name} {what}.", "Say where it belongs to keep it: --to FOLDER, as in --to Lora.")
+    return Home(places.models_dir / kind.folder.removeprefix(_MODELS), kind.what, kind.folder)
+
+
+def early_home(part: Path, places: Places) -> Home | None:
+    """Where a file belongs of which only the beginning is there; None as long as that does not tell."""
+    try:
+        with part.open("rb") as file:
+            (length,) = struct.unpack("<Q", file.read(8))
+            entries = json.loads(file.read(length)) if length < part.stat().st_size - 8 else {}
+        entries.pop("__metadata__", None)
+        tensors = {name: TensorInfo(str(one["dtype"]), tuple(one["shape"])) for name, one in entries.items()}
+        kind = kind_of_file(Header(tensors)) if tensors else None
+    except (OSError, struct.error, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None  # what is wrong with it is told when it is whole
+    if kind is None or not kind.folder:
+        return None
     return Home(places.models_dir / kind.folder.removeprefix(_MODELS), kind.what, kind.folder)
 
 
@@ -86,10 +104,7 @@ def put(part: Path, target: Path) -> bool:
         if target.is_file() and target.stat().st_size == part.stat().st_size and sha256_of(target) == sha256_of(part):
             part.unlink()
             return False
-        raise BadRequest(
-            f"Another {target.name} is in {target.parent.name} already; it was not touched.",
-            "Give the new one another name (--name), or move the old one away.",
-        )
+        raise taken(target)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         os.replace(part, target)
@@ -98,6 +113,14 @@ def put(part: Path, target: Path) -> bool:
             raise
         _carry(part, target)
     return True
+
+
+def taken(target: Path) -> BadRequest:
+    """The error for a name that another file has."""
+    return BadRequest(
+        f"Another {target.name} is in {target.parent.name} already; it was not touched.",
+        "Give the new one another name (--name), or move the old one away.",
+    )
 
 
 def _carry(part: Path, target: Path) -> None:

@@ -18,8 +18,9 @@ from webui.fetch.web import Web, shown
 from webui.images.read import read_image
 from webui.modelfiles.beside import Note, note_file, noted, preview_file, preview_of, read_note
 from webui.modelfiles.cards import Cards, Wanted, doubled_names, pick, tag_of
-from webui.modelfiles.download import Order, download
+from webui.modelfiles.download import download
 from webui.modelfiles.info import inform
+from webui.modelfiles.order import Order
 from webui.modelfiles.pictures import small, thumbnail
 from webui.networks.inventory import Item
 from webui.networks.library import Library
