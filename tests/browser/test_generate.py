@@ -37,6 +37,18 @@ def test_generate_shows_progress_and_preview_then_the_saved_picture_with_its_tex
     assert list(server.root.glob("outputs/txt2img-images/*/*.png"))
 
 
+@pytest.mark.parametrize("batch", [1, 3])
+def test_the_preview_has_the_shape_of_the_pictures_of_a_batch_side_by_side(window: Window, batch: int) -> None:
+    for field, value in {"steps": 1000, "width": 64, "height": 48, "batch_size": batch}.items():
+        window.number(field, value)
+    window.generate()
+    live = window.page.locator("#a-panel .a-picture.a-live")
+    expect(live).to_be_visible()
+    assert live.evaluate("element => element.style.aspectRatio") == f"{64 * batch} / 48"
+    window.page.keyboard.press("Escape")
+    window.rests()
+
+
 def test_every_declared_value_of_the_form_reaches_the_job(window: Window, server: Server) -> None:
     window.prompt("all of it")
     window.page.fill("#txt2img-negative_prompt textarea", "none of it")

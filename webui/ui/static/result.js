@@ -85,11 +85,17 @@ atelier.result = (() => {
       preview.loading = false;
       if (chosen || atelier.jobs.current() !== job.id) return;
       preview.shown = url;
-      putPreview(url, job.request.width ?? next.width, job.request.height ?? next.height);
+      putPreview(url, ...sizeOfPreview(next, job.request));
       draw();
     };
     next.onerror = () => (preview.loading = false);
     next.src = url;
+  }
+
+  /** The size of what is drawn, known by the request to the pixel; pictures of a batch stand side by side. */
+  function sizeOfPreview(image, { width, height }) {
+    if (!width || !height) return [image.width, image.height];
+    return [width * Math.max(1, Math.round((image.width * height) / (image.height * width))), height];
   }
 
   function putPreview(url, width, height) {
