@@ -49,7 +49,8 @@ def convert_checkpoint(source: Path, timeout: float = TIMEOUT) -> Path:
 
 def _writable(folder: Path) -> Path:
     if not os.access(folder, os.W_OK):
-        raise DiskError(f"{shown_path(folder)} cannot be written to.", "Change its rights, or move the file to another folder.")
+        cure = "Change its rights, or move the file to another folder."
+        raise DiskError(f"{shown_path(folder)} cannot be written to.", cure)
     return folder
 
 

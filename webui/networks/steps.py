@@ -77,8 +77,9 @@ def _differences(step: Step, weight: Tensor, bias: Tensor | None) -> tuple[Tenso
     except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError) as error:
         if "memory" in str(error):
             raise
+        shape = list(weight.shape)
         raise ModelError(
-            f"The network's layer {step.placed.layer} does not fit the model's, which is {list(weight.shape)}: {error}.",
+            f"The network's layer {step.placed.layer} does not fit the model's, which is {shape}: {error}.",
             "Is it made for this kind of checkpoint? Take it out of the prompt.",
         ) from error
     if not all(added is None or bool(added.sum().isfinite()) for added in found):
