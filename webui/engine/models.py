@@ -19,7 +19,7 @@ from webui.engine.executor import Executor, ignore
 from webui.engine.held import Garage, HeldCheckpoint, VaeFile
 from webui.engine.memory.job_plan import explained, job_plan, unet_work_of
 from webui.engine.memory.keeping import budget
-from webui.engine.memory.machine import Machine, device_room
+from webui.engine.memory.machine import Machine, device_room, limit_device
 from webui.engine.memory.model_parts import header_bytes
 from webui.engine.memory.plan import Plan
 from webui.engine.memory.residency import Residency
@@ -51,6 +51,7 @@ class Models:
         self.machine = machine or Machine()
         self.hashes = Hashes(catalogue.memory.cache)
         self.tiny = TinyDecoders(TinyCatalogue(catalogue.places, catalogue.memory), placement)
+        limit_device(placement.device, options.gpu_bytes)
         room = partial(device_room, placement.device, options.gpu_bytes)
         self.memory = Residency.on(placement.device, room, self._spare)
         self.garage = Garage(budget(self.machine.total, options.cpu_bytes), self.memory)

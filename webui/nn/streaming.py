@@ -84,7 +84,7 @@ class CudaMover(Mover):
 
     def send(self, tensors: Sequence[Tensor]) -> Arrival:
         with torch.cuda.stream(self._stream):
-            copies = [self.copy(tensor) for tensor in tensors]
+            copies = [self._from_pinned(tensor) for tensor in tensors]
 
         def arrived() -> list[Tensor]:
             working = torch.cuda.current_stream(self.device)
@@ -95,10 +95,11 @@ class CudaMover(Mover):
 
         return arrived
 
-    def copy(self, tensor: Tensor) -> Tensor:
+    def _from_pinned(self, tensor: Tensor) -> Tensor:
+        """Pinned memory is kept by torch for the next copy: as much of it as is under way at once."""
+        if tensor.device.type != "cpu":
+            return self.copy(tensor)
         with torch.inference_mode(tensor.is_inference()):
-            if tensor.device.type != "cpu":
-                return tensor.to(self.device)
             return tensor.pin_memory().to(self.device, non_blocking=True)
 
 

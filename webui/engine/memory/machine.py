@@ -92,6 +92,14 @@ def device_room(device: torch.device, limit: int | None) -> int | None:
     return room if limit is None else min(room, limit)
 
 
+def limit_device(device: torch.device, limit: int | None) -> None:
+    """Let torch refuse more of a GPU than the user wants it to take."""
+    if device.type == "cuda" and limit is not None:
+        index = torch.cuda.current_device() if device.index is None else device.index
+        total = torch.cuda.get_device_properties(index).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, limit / total), index)
+
+
 def _pages() -> int | None:
     try:
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

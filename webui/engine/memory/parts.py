@@ -60,7 +60,7 @@ class Part:
         homes = [weight.data for weight in weights]
         known = self._still_true()
         missing = [home for home in homes if home.data_ptr() not in known]
-        arrived = dict(zip([home.data_ptr() for home in missing], mover.send(missing)(), strict=True))
+        arrived = {home.data_ptr(): mover.copy(home) for home in missing}
         copies = [known[home.data_ptr()] if home.data_ptr() in known else arrived[home.data_ptr()] for home in homes]
         put(weights, copies)
         self._away, self._paused = _Away(weights, homes, copies), None
