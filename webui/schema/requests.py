@@ -116,10 +116,6 @@ class Img2Img(Generation):
         20, title="Noise level", help="x4 upscaler: noise on the small picture; more changes it more.", group="image",
         infotext="Noise level", step=1, ge=0, le=350,
     )  # fmt: skip
-    noise_level: int = parameter(
-        20, title="Noise level", help="x4 upscaler: noise on the small picture; more changes it more.", group="image",
-        infotext="Noise level", step=1, ge=0, le=350,
-    )  # fmt: skip
     inpainting_mask_weight: float = parameter(
         1.0, title="Conditional mask weight", group="image", infotext="Conditional mask weight",
         help="Of what is under the mask, an inpainting model sees nothing at 1, all of it at 0.", step=0.01, ge=0, le=1,
