@@ -137,7 +137,7 @@ def test_device_and_folders_reach_the_pipeline(pipeline: GreyPipeline, tmp_path:
     generate("--device", "cpu", "--dtype", "float32", "--models-dir", tmp_path, "--output", tmp_path / "out")
     (name, options), *_rest = pipeline.loaded
     assert name == ""
-    given = {"models_dir": Places(tmp_path), "device": "cpu", "dtype": "float32"}
+    given = {"models_dir": Places(tmp_path), "device": "cpu", "dtype": "float32", "unet_storage": "auto"}
     assert options == {**given, "extensions_dirs": (HOME,), "data_dir": ROOT / "data"}
 
 
