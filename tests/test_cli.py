@@ -19,6 +19,8 @@ from webui.images.infotext import texts_for
 from webui.schema.errors import OutOfMemory
 from webui.schema.events import Progress
 from webui.schema.fields import parameters
+from webui.schema.memory import MemoryOptions
+from webui.schema.memory import MemoryOptions
 from webui.schema.requests import REQUESTS, ImageRef, Request
 from webui.schema.resolve import resolve
 from webui.schema.results import ModelInfo
@@ -134,10 +136,14 @@ def test_a_picture_means_img2img_and_a_mask_inpaint(pipeline: GreyPipeline, pict
 
 
 def test_device_and_folders_reach_the_pipeline(pipeline: GreyPipeline, tmp_path: Path):
-    generate("--device", "cpu", "--dtype", "float32", "--models-dir", tmp_path, "--output", tmp_path / "out")
+    generate(
+        "--device", "cpu", "--dtype", "float32", "--medvram", "--models-dir", tmp_path, "--output", tmp_path / "out"
+    )
     (name, options), *_rest = pipeline.loaded
     assert name == ""
     given = {"models_dir": Places(tmp_path), "device": "cpu", "dtype": "float32", "unet_storage": "auto"}
+    given["memory"] = MemoryOptions("medvram", 0.0, 0.0)
+    given |= {"memory": MemoryOptions()}
     assert options == {**given, "extensions_dirs": (HOME,), "data_dir": ROOT / "data"}
 
 
