@@ -20,7 +20,6 @@ from webui.schema.errors import OutOfMemory
 from webui.schema.events import Progress
 from webui.schema.fields import parameters
 from webui.schema.memory import MemoryOptions
-from webui.schema.memory import MemoryOptions
 from webui.schema.requests import REQUESTS, ImageRef, Request
 from webui.schema.resolve import resolve
 from webui.schema.results import ModelInfo
@@ -142,8 +141,7 @@ def test_device_and_folders_reach_the_pipeline(pipeline: GreyPipeline, tmp_path:
     (name, options), *_rest = pipeline.loaded
     assert name == ""
     given = {"models_dir": Places(tmp_path), "device": "cpu", "dtype": "float32", "unet_storage": "auto"}
-    given["memory"] = MemoryOptions("medvram", 0.0, 0.0)
-    given |= {"memory": MemoryOptions()}
+    given["memory"] = MemoryOptions("med", 0.0, 0.0)
     assert options == {**given, "extensions_dirs": (HOME,), "data_dir": ROOT / "data"}
 
 
