@@ -15,7 +15,6 @@ from webui.checkpoints.convert import convert_checkpoint
 from webui.checkpoints.tiny import TinyCatalogue
 from webui.checkpoints.tiny_load import load_tiny_decoder
 from webui.nn.config import SD15, SD21, SDXL, SDXL_REFINER, X4_UPSCALER
-from webui.nn.taesd import TinyEncoder
 from webui.schema.errors import ModelError
 
 
@@ -32,13 +31,6 @@ def test_a_decoder_of_each_layout_gives_what_diffusers_gives(tmp_path: Path) -> 
     assert len(files) == 4
     for file in files:
         assert relative_error(load_tiny_decoder(file)(latent) * 2 - 1, expected) < 1e-6, file
-
-
-def test_the_encoder_gives_what_diffusers_gives() -> None:
-    theirs, ours = their_tiny(), TinyEncoder()
-    ours.load_state_dict(taesd_tensors(theirs, "encoder"))
-    picture = torch.rand(1, 3, 32, 24, generator=torch.Generator().manual_seed(1))
-    assert torch.equal(ours(picture), theirs.encode(picture * 2 - 1).latents)
 
 
 def test_files_of_all_programs_folders_are_listed_with_what_they_are(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The tiny autoencoder TAESD, which turns latents into pictures, and back, a hundred times faster than a VAE.
+"""The tiny autoencoder TAESD, which turns latents into pictures a hundred times faster than a VAE.
 
 Architecture and names are those of https://github.com/madebyollin/taesd (MIT), whose latents are the U-Net's own, not
 scaled, and whose pictures lie in 0..1.
@@ -26,19 +26,6 @@ class TinyDecoder(nn.Sequential):
         )  # fmt: skip
 
 
-class TinyEncoder(nn.Sequential):
-    """Picture (b 3 h w) in 0..1, h and w multiples of 8 -> latent (b c h/8 w/8), scaled as the U-Net sees it."""
-
-    def __init__(self, channels: int = 4, width: int = 64) -> None:
-        super().__init__(
-            conv(3, width), *blocks(1, width),
-            conv(width, width, stride=2, bias=False), *blocks(3, width),
-            conv(width, width, stride=2, bias=False), *blocks(3, width),
-            conv(width, width, stride=2, bias=False), *blocks(3, width),
-            conv(width, channels),
-        )  # fmt: skip
-
-
 class Bound(nn.Module):
     """Keeps single extreme values from spoiling a whole picture: (b c h w) -> (b c h w)."""
 
@@ -63,8 +50,8 @@ def blocks(count: int, width: int) -> tuple[TinyBlock, ...]:
     return tuple(TinyBlock(width) for _ in range(count))
 
 
-def conv(channels: int, out_channels: int, stride: int = 1, bias: bool = True) -> nn.Conv2d:
-    return nn.Conv2d(channels, out_channels, 3, stride=stride, padding=1, bias=bias)
+def conv(channels: int, out_channels: int, bias: bool = True) -> nn.Conv2d:
+    return nn.Conv2d(channels, out_channels, 3, padding=1, bias=bias)
 
 
 def relu() -> nn.ReLU:
