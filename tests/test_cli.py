@@ -141,7 +141,7 @@ def test_device_and_folders_reach_the_pipeline(pipeline: GreyPipeline, tmp_path:
     (name, options), *_rest = pipeline.loaded
     assert name == ""
     given: dict[str, Any] = {"models_dir": Places(tmp_path), "device": "cpu", "dtype": "float32"}
-    given["memory"] = MemoryOptions("med", 0.0, 0.0)
+    given |= {"unet_storage": "auto", "memory": MemoryOptions("med")}
     assert options == {**given, "extensions_dirs": (HOME,), "data_dir": ROOT / "data"}
 
 
