@@ -67,7 +67,8 @@ _TITLES: Mapping[Kind, str] = {
 
 
 def _write(line: str) -> None:
-    sys.stdout.write(f"{line}\n")
+    plain = line.encode(errors="replace").decode()  # names of files may be of any bytes
+    sys.stdout.write(f"{plain}\n")
     sys.stdout.flush()
 
 

@@ -52,6 +52,15 @@ def test_a_header_whose_length_looks_like_a_pickle_is_read(tmp_path, length):
     assert read_header(tmp_path / "m.safetensors").shape("a") == (1,)
 
 
+@pytest.mark.parametrize(
+    ("entry", "metadata"),
+    [({**FOUR_BYTES, "shape": [float("inf")]}, None), (FOUR_BYTES, {"key": "half a letter: \ud800"})],
+)
+def test_numbers_and_letters_that_there_are_not_are_damage(tmp_path, entry, metadata):
+    path = header_file(tmp_path / "m.safetensors", {"a": entry}, bytes(4), metadata)
+    assert "is damaged" in error_of(path)
+
+
 def test_an_empty_file_is_said_to_be_empty(tmp_path):
     (tmp_path / "m.safetensors").touch()
     assert "m.safetensors is empty" in error_of(tmp_path / "m.safetensors")

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from tests.networks.files import header_only, kohya
+from tests.networks.test_catalogue import LAYER
 from webui.checkpoints.places import Extra, Places
+from webui.networks.library import Library
 from webui.networks.strays import strays
 
 
@@ -48,3 +54,14 @@ def test_folders_of_other_programs_are_looked_through_too(tmp_path: Path) -> Non
     (other / "half.safetensors.part").touch()
     (found,) = strays(Places(tmp_path / "models", Extra.of(trees=[tmp_path / "comfy"])))
     assert found.path == other / "half.safetensors.part"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no names of other bytes")
+def test_names_that_are_no_text_hide_nothing_but_their_own_files(tmp_path: Path) -> None:
+    good = header_only(tmp_path / "Lora" / "ink.safetensors", kohya([LAYER], 8, 768))
+    (tmp_path / "Lora" / os.fsdecode(b"caf\xe9")).mkdir()
+    for name in (b"caf\xe9.safetensors", b"caf\xe9/ink.safetensors"):
+        shutil.copyfile(good, tmp_path / "Lora" / os.fsdecode(name))
+    library = Library.of(Places(tmp_path), tmp_path / "data")
+    assert [item.name for item in library.items()] == ["ink"]
+    assert [stray.said.partition(",")[0] for stray in strays(Places(tmp_path))] == ["a name that is not in UTF-8"] * 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from webui.checkpoints.header import read_header
 from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
 from webui.checkpoints.notes import read_sidecar
 from webui.checkpoints.places import Place, Places
+from webui.checkpoints.plain_json import object_in
 from webui.checkpoints.trees import shown_home
 from webui.schema.errors import AtelierError, NotFound
 
@@ -129,9 +129,5 @@ def describe_control(path: Path, name: str, size: int = 0) -> ControlModel:
 def beside(path: Path) -> dict[str, Any]:
     """What stands beside a file: the JSON file of its name, or a diffusers folder's config.json."""
     if path.stem.startswith(DIFFUSERS_STEM):
-        try:
-            data = json.loads((path.parent / "config.json").read_text(encoding="utf-8-sig"))
-        except (OSError, ValueError, RecursionError):
-            return {}
-        return data if isinstance(data, dict) else {}
+        return object_in(path.parent / "config.json")
     return read_sidecar(path)

@@ -31,7 +31,7 @@ _GONE = (errno.ENOENT, errno.ENOTDIR)
 @dataclass(frozen=True)
 class Folder:
     """A folder as it was when it was read. id: device and inode; files: name -> modification time in nanoseconds and
-    size in bytes; folders: names, sorted. Hidden ones are left out."""
+    size in bytes; folders: names, sorted. Hidden ones are left out, and those whose names are no text."""
 
     path: str
     id: tuple[int, int]
@@ -113,13 +113,18 @@ class Disk:
             log.warning("%s cannot be read any more: %s", path, error.strerror or error)
 
 
+def is_text(name: str) -> bool:
+    """Whether the name of a file is text: one of other bytes than UTF-8 can neither be kept nor told of."""
+    return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
+
+
 def _read(path: str, id: tuple[int, int]) -> Folder:
     files: dict[str, tuple[int, int]] = {}
     folders: list[str] = []
     with os.scandir(path) as entries:
         for entry in entries:
             name = entry.name
-            if name.startswith("."):
+            if name.startswith(".") or not is_text(name):
                 continue
             try:
                 if entry.is_dir():

@@ -6,7 +6,6 @@ The weights of a part are one safetensors file or several with an index, and the
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.header import PICKLES
+from webui.checkpoints.plain_json import object_in
 from webui.checkpoints.trees import shown_path
 from webui.schema.errors import ModelError
 
@@ -37,11 +37,7 @@ def is_model_folder(path: Path) -> bool:
 
 def folder_json(path: Path, *parts: str) -> dict[str, Any]:
     """A JSON object of the folder; empty where there is none."""
-    try:
-        data = json.loads(path.joinpath(*parts).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    return object_in(path.joinpath(*parts))
 
 
 def weight_files(part: Path) -> tuple[Path, ...]:

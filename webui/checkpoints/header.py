@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shlex
 import struct
 from collections.abc import Mapping
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from webui.checkpoints.plain_json import parsed
 from webui.checkpoints.trees import shown_path
 from webui.schema.errors import ModelError
 
@@ -26,6 +28,8 @@ ITEM_BITS = {
 }  # fmt: skip
 """Bits of one number of each dtype."""
 
+_HALF_LETTERS = re.compile(rb"\\u[dD][89abcdefABCDEF]")
+"""Halves of letters in JSON, which are whole only in pairs."""
 _DOWNLOAD = "Download it again."
 _LOGIN = "Download it again; the site may want a login."
 _OTHER_FILES: tuple[tuple[tuple[bytes, ...], str, str], ...] = (
@@ -66,7 +70,7 @@ class Header:
         if key not in self.metadata:
             return None
         try:
-            return json.loads(self.metadata[key])
+            return parsed(self.metadata[key])
         except (ValueError, RecursionError) as error:
             raise ModelError(f"{key} in the file's header is no JSON.", "The file was written wrongly.") from error
 
@@ -142,11 +146,13 @@ def _check_kind(path: Path, start: bytes, size: int) -> None:
 def _checked(path: Path, text: bytes, data_size: int) -> Header:
     try:
         entries = json.loads(text)
+        if _HALF_LETTERS.search(text):
+            json.dumps(entries, ensure_ascii=False).encode()  # what cannot be written cannot be told of either
         metadata = entries.pop("__metadata__", None) or {}
         spans = sorted((*entry["data_offsets"], name) for name, entry in entries.items())
         tensors = {name: _tensor(entry) for name, entry in entries.items()}
         header = Header(tensors, {str(key): str(value) for key, value in metadata.items()})
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, OverflowError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"The header of {path.name} is damaged.", _DOWNLOAD) from error
     end = 0
     for start, stop, name in spans:

@@ -12,15 +12,15 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from webui.checkpoints.notes import beside, read_sidecar
+from webui.checkpoints.plain_json import object_in
 
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp")
 """Endings of a model's preview picture, the first before the others."""
 CIVITAI: Final = ".civitai.info"
 _CONFIGS: Final = (".json", ".yaml", CIVITAI)
-_LARGEST: Final = 4_000_000
 _FIELDS: Final[Mapping[str, str]] = {
     "description": "description", "activation": "activation text", "negative": "negative text", "notes": "notes",
     "version": "sd version",
@@ -48,7 +48,7 @@ class Note:
 
 def read_note(path: Path) -> Note:
     """What stands in A1111's file, and where that is silent in Civitai's."""
-    own, civitai = read_sidecar(path), _json(_with(path, CIVITAI))
+    own, civitai = read_sidecar(path), object_in(_with(path, CIVITAI))
     said = {ours: str(own.get(theirs) or "").strip() for ours, theirs in _FIELDS.items()}
     weight = own.get("preferred weight")
     model = civitai.get("model")
@@ -97,16 +97,6 @@ def _with(path: Path, ending: str) -> Path:
     """The file of the model's name and another ending; a folder's name has none to lose."""
     name = path.name if path.is_dir() else path.name.rpartition(".")[0] or path.name
     return path.with_name(name + ending)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _LARGEST:
-            return {}
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
 
 
 def _plain(text: str) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from webui.checkpoints.files import Stamp, stamp_of
+from webui.checkpoints.plain_json import object_in
 from webui.networks.peft import CONFIG_FILE
 
 FOLDER_STEMS = ("adapter_model", "pytorch_lora_weights")
@@ -37,13 +37,5 @@ def network_stamp(path: Path) -> NetworkStamp:
 
 def beside(path: Path) -> Mapping[str, Any]:
     """The JSON object of the file's name (A1111's), and peft's settings where the file is peft's; empty without."""
-    own = _json_object(path.with_suffix(".json"))
-    return {**own, **_json_object(path.parent / CONFIG_FILE)} if path.stem == FOLDER_STEMS[0] else own
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
+    own = object_in(path.with_suffix(".json"))
+    return {**own, **object_in(path.parent / CONFIG_FILE)} if path.stem == FOLDER_STEMS[0] else own

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from webui.checkpoints.disk import WEIGHTS
+from webui.checkpoints.disk import WEIGHTS, is_text
 from webui.checkpoints.places import Places
 from webui.checkpoints.trees import COMFY, KINDS, OWN, shown_home
 from webui.networks.inventory import LISTED
@@ -39,7 +39,7 @@ def strays(places: Places) -> Iterator[Stray]:
     folders = dict.fromkeys(place.folder for kind in KINDS for place in places.of_kind(kind) if place.deep)
     for folder in folders:
         for path in _files(folder):
-            said = ENDINGS.get(path.suffix.lower())
+            said = ENDINGS.get(path.suffix.lower()) or _spelled(path)
             if said:
                 yield Stray(path, said)
     yield from _unread(places)
@@ -67,6 +67,13 @@ def _files(root: Path) -> Iterator[Path]:
         if real not in seen:
             yield from (Path(folder, name) for name in sorted(files))
         seen.add(real)
+
+
+def _spelled(path: Path) -> str:
+    """What is wrong with the name of a model file."""
+    if path.suffix.lower() not in WEIGHTS or is_text(str(path)):
+        return ""
+    return "a name that is not in UTF-8, as older archives have: give the file, or its folder, another one"
 
 
 def _why(name: str, kind: str) -> str:
