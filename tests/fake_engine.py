@@ -46,6 +46,13 @@ from webui.schema.requests import Request
 from webui.schema.resolve import image_seeds
 from webui.schema.results import ModelInfo
 
+MEMORY = {
+    "mode": "auto",
+    "manner": "together",
+    "device": {"name": "cpu", "total": None, "free": None, "used": 0},
+    "machine": {"total": 16 * 1024**3, "free": 12 * 1024**3, "used": 3 * 1024**3, "kept": 2**30, "budget": 8 * 1024**3},
+}
+LOADED = {"name": "toybox", "bytes": 17 * 1024**2, "on_device": 0, "present": True}
 MODELS = Path(__file__).parents[1] / "models" / "Stable-diffusion"
 TOYBOX = ModelInfo(
     name="toybox", file="toybox.safetensors", family="toybox", native_size=64, sha256="ab" * 32, hint="Draws noise.",
@@ -97,7 +104,7 @@ def prompt_mark(prompt: str) -> tuple[int, int, int]:
 
 def _answer(what: What, body: Mapping[str, Any], images: Mapping[str, bytes]) -> Answered:
     if what in ("memory", "unload"):
-        return Answer(body={"mode": "auto", "loaded": [] if what == "unload" else [{"name": "toybox"}]}), ()
+        return Answer(body=MEMORY | {"loaded": [] if what == "unload" else [LOADED]}), ()
     if what == "report":
         return Answer(body={"extensions": []}), ()
     if what == "route":

@@ -64,6 +64,19 @@ def test_light_and_dark_are_a_choice_that_stays(window: Window) -> None:
     assert window.evaluate("document.body.classList.contains('dark')") is not before
 
 
+def test_the_foot_tells_what_models_take_of_the_memory_and_lets_go_of_them(window: Window) -> None:
+    told = window.page.locator("#a-memory-told")
+    window.page.click("#a-memory > summary")
+    expect(told).to_contain_text("3.0 GB used by the engine, 12.0 GB free of 16.0 GB")
+    expect(told).to_contain_text("automatic: whole models at once")
+    expect(told).to_contain_text("toybox (17 MB)")
+    told.get_by_role("button", name="Let go of all models").click()
+    expect(told).to_contain_text("none are loaded")
+    expect(told.get_by_role("button")).to_be_disabled()
+    window.page.keyboard.press("Escape")
+    expect(told).to_be_hidden()
+
+
 @pytest.fixture
 def own_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server = Server(tmp_path_factory.mktemp("own"))

@@ -14,7 +14,7 @@ SCRIPTS = (
     "core", "form", "fields", "jobs", "progress", "result", "viewer", "gallery", "models", "status", "prompt",
     "tokens", "book", "knobs", "zones", "dialog", "paint", "pose", "poseview", "posedrag", "posechange", "poseedit",
     "needs", "unitpose", "unit", "units", "reports", "extras", "extensions", "card",
-    "cardinfo", "downloads", "cards", "page",
+    "cardinfo", "downloads", "cards", "memory", "page",
 )  # fmt: skip
 STYLES = ("page", "control", "book", "cards")
 

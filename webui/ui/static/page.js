@@ -62,6 +62,7 @@ atelier.start = async (forms) => {
   atelier.tokens.wire();
   atelier.book.wire();
   atelier.fields.wire();
+  atelier.memory.wire();
   atelier.find("#a-theme").addEventListener("click", atelier.theme.toggle);
   const form = atelier.form.restore();
   atelier.tabs.restore();
