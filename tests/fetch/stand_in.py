@@ -22,6 +22,7 @@ class Served:
     to: str = ""
     cut: int = 0
     ranges: bool = True
+    told: bool = True  # False: nobody says how long it is
     honest: bool = True  # False: a range is given whatever If-Range says
 
 
@@ -90,7 +91,8 @@ def stand_in() -> Iterator[StandIn]:
                 self.send_error(416)
                 return
             self.send_response(206 if start else 200)
-            self.send_header("Content-Length", str(len(served.data) - start))
+            if served.told:
+                self.send_header("Content-Length", str(len(served.data) - start))
             if start:
                 self.send_header("Content-Range", f"bytes {start}-{len(served.data) - 1}/{len(served.data)}")
             if served.etag:

@@ -12,6 +12,7 @@ from tests.fetch.stand_in import Served, StandIn
 from webui.fetch.errors import FetchError
 from webui.fetch.names import name_of, plain_name
 from webui.fetch.receive import Known, Wanted, receive
+from webui.fetch.room import SPARE
 from webui.fetch.web import Web
 from webui.schema.errors import DiskError
 
@@ -130,3 +131,32 @@ def test_a_name_of_dots_is_none(name: str):
 def test_a_long_name_keeps_its_ending():
     assert plain_name("x" * 500 + ".safetensors") == "x" * 120 + ".safetensors"
     assert plain_name("a<b>:c\0.safetensors") == "a_b__c_.safetensors"
+
+
+def test_a_long_name_of_other_letters_fits_into_every_file_system(tmp_path: Path):
+    name = plain_name("水彩画" * 100 + ".safetensors")
+    assert name == "水彩画" * 16 + "水彩" + ".safetensors"
+    (tmp_path / f".{name}.preview.part").touch()
+
+
+@pytest.mark.parametrize("name", ["NUL.safetensors", "con", "Lpt1.x.safetensors", "aux .safetensors"])
+def test_names_of_devices_are_no_names_of_files(name: str):
+    assert plain_name(name) == f"_{name}"
+
+
+@pytest.mark.parametrize("length", ["many", "-5", "1e3", "9" * 30])
+def test_a_length_that_makes_no_sense_is_none(far: StandIn, tmp_path: Path, length: str):
+    far.files["/file"] = Served(DATA, headers={"Content-Length": length}, told=False)
+    assert receive(wanted(far, tmp_path), HERE).total == 0
+    assert (tmp_path / "part").read_bytes() == DATA
+
+
+def test_a_file_of_unknown_length_does_not_fill_the_disk(far: StandIn, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    far.files["/file"] = Served(DATA, told=False)
+    monkeypatch.setattr("webui.fetch.receive._BLIND", 2**20)
+    free = iter([10**12, SPARE + 1, SPARE - 1])
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=next(free)))
+    with pytest.raises(DiskError, match="no room for net, whose size is not told"):
+        receive(wanted(far, tmp_path), HERE)
+    assert list(tmp_path.iterdir()) == []

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import unquote, urlsplit
+
+LETTERS: Final = 120
+BYTES: Final = 150
+"""Of a name without its ending. File systems take 255 bytes, and files beside a model have longer endings."""
+_RESERVED: Final = re.compile(r"(?:con|prn|aux|nul|com[0-9]|lpt[0-9])\s*(?:\.|$)", re.IGNORECASE)
+"""Names of devices on Windows, whatever their ending."""
 
 
 def name_of(headers: Mapping[str, str], url: str) -> str:
@@ -27,5 +34,12 @@ def plain_name(text: str) -> str:
     """A file's name that every system takes, of whatever a server sent; "" where nothing is left of it."""
     last = re.split(r"[/\\]", text)[-1]
     clean = "".join(sign if sign.isprintable() and sign not in '<>:"|?*' else "_" for sign in last).strip(" .")
+    if _RESERVED.match(clean):
+        clean = f"_{clean}"
     stem, dot, ending = clean.rpartition(".")
-    return f"{stem[:120]}{dot}{ending[:20]}" if dot else clean[:120]
+    return f"{_cut(stem)}{dot}{ending[:20]}" if dot else _cut(clean)
+
+
+def _cut(text: str) -> str:
+    """As much as a name may have beside its ending."""
+    return text[:LETTERS].encode()[:BYTES].decode(errors="ignore")

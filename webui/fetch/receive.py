@@ -8,7 +8,6 @@ import http.client
 import json
 import os
 import re
-import shutil
 import urllib.error
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -19,12 +18,13 @@ from typing import Any, Final
 
 from webui.fetch.errors import FetchError
 from webui.fetch.names import name_of
+from webui.fetch.room import check_room, check_spare
 from webui.fetch.web import Web, shown
 from webui.schema.errors import DiskError
 
-SPARE: Final = 200 * 2**20
-"""Bytes that stay free on the disk."""
 _CHUNK: Final = 2**20
+_BLIND: Final = 16 * _CHUNK
+"""Bytes of a file of unknown length between two looks at the disk."""
 
 Progress = Callable[[str, int, int], None]
 """progress(file, bytes there, bytes in all or 0): called after each piece; what it raises ends the fetching."""
@@ -101,6 +101,7 @@ def _in_words(wanted: Wanted) -> Iterator[None]:
         ) from error
     except (urllib.error.URLError, TimeoutError, ConnectionError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
+        reason = getattr(reason, "strerror", None) or reason
         raise FetchError(
             f"{wanted.name} was not fetched from {shown(wanted.url)}: {reason}.",
             f"Try again: what has come is kept. {wanted.by_hand}".strip(),
@@ -152,10 +153,16 @@ def _told(answer: Any, wanted: Wanted) -> Known:
     span = re.fullmatch(r"bytes \d+-\d+/(\d+)", headers.get("Content-Range") or "")
     length = int(span[1]) if span else 0
     if not length and answer.status != HTTPStatus.PARTIAL_CONTENT:
-        length = int(headers.get("Content-Length") or 0)
+        length = _length(headers)
     mark = headers.get("ETag") or headers.get("Last-Modified") or ""
     page = (headers.get("Content-Type") or "").lower().startswith("text/html")
     return Known(mark, length or wanted.bytes, name_of(headers, answer.url), answer.linked, page)
+
+
+def _length(headers: Any) -> int:
+    """What a server says that it sends; 0 where it says nothing that makes sense."""
+    said = headers.get("Content-Length") or ""
+    return int(said) if re.fullmatch(r"\d{1,18}", said) else 0
 
 
 def _goes_on(answer: Any, there: int, before: Known, now: Known) -> bool:
@@ -171,8 +178,8 @@ def _goes_on(answer: Any, there: int, before: Known, now: Known) -> bool:
 
 def _write(answer: Any, wanted: Wanted, known: Known, there: int, progress: Progress) -> None:
     wanted.part.parent.mkdir(parents=True, exist_ok=True)
-    length = int(answer.headers.get("Content-Length") or 0)
-    total = known.total or (there + length if length else 0)
+    length = _length(answer.headers)
+    total, looked = known.total or (there + length if length else 0), there
     if not there:
         wanted.part.unlink(missing_ok=True)
     wanted.memory.write_text(json.dumps(asdict(known)), encoding="utf-8")
@@ -181,6 +188,9 @@ def _write(answer: Any, wanted: Wanted, known: Known, there: int, progress: Prog
             file.write(data)
             there += len(data)
             progress(wanted.name, there, total)
+            if not total and there > looked + _BLIND:
+                looked = there
+                _leave_room(wanted)
         file.flush()
         os.fsync(file.fileno())
     if total and there != total:
@@ -198,13 +208,12 @@ def _refuse(wanted: Wanted, known: Known, there: int) -> None:
     check_room(wanted.name, wanted.part.parent, known.total - there)
 
 
-def check_room(name: str, folder: Path, needed: int) -> None:
-    """Raises DiskError where a folder's disk has no room for so many bytes."""
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    if needed + SPARE > free:
-        raise DiskError(f"{name} needs {needed / 1e6:,.0f} MB, free are {free / 1e6:,.0f} MB.")
+def _leave_room(wanted: Wanted) -> None:
+    try:
+        check_spare(wanted.name, wanted.part.parent)
+    except DiskError:
+        forget(wanted)
+        raise
 
 
 def _check(wanted: Wanted, known: Known, progress: Progress) -> None:

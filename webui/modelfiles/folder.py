@@ -7,7 +7,8 @@ from pathlib import Path
 
 from webui.checkpoints.source import open_checkpoint
 from webui.fetch.hub import Hub, HubFile, HubPlace
-from webui.fetch.receive import Progress, Wanted, check_room, forget, receive
+from webui.fetch.receive import Progress, Wanted, forget, receive
+from webui.fetch.room import check_room
 from webui.modelfiles.choosing import Chosen
 
 

@@ -15,7 +15,8 @@ from webui.checkpoints.kinds import kind_of_file
 from webui.checkpoints.places import Places
 from webui.checkpoints.trees import KINDS, OWN, Kind
 from webui.fetch.names import plain_name
-from webui.fetch.receive import check_room, sha256_of
+from webui.fetch.receive import sha256_of
+from webui.fetch.room import check_room
 from webui.schema.errors import BadRequest, ModelError
 
 _MODELS = "models/"
