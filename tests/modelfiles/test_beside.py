@@ -10,6 +10,7 @@ import pytest
 from tests.modelfiles.files import picture
 from webui.modelfiles.beside import Note, note_file, noted, preview_file, preview_of, read_note
 from webui.modelfiles.pictures import SIDE, thumbnail
+from webui.schema.errors import BadRequest
 
 A1111 = {
     "description": "soft", "sd version": "SD1", "activation text": "wtrclr, wash", "preferred weight": 0.8,
@@ -37,6 +38,15 @@ def test_what_is_written_is_read_again_and_keeps_what_others_wrote(model: Path):
     note_file(model).write_text(noted(model, NOTE))
     assert json.loads(note_file(model).read_text()) == {"atelier.config": {"family": "sd1"}, **A1111}
     assert read_note(model) == NOTE
+
+
+@pytest.mark.parametrize("text", ['{"activation text": "mine",}', "[1]", "mine"])
+def test_a_file_that_cannot_be_read_is_not_written_over(model: Path, text: str):
+    note_file(model).write_text(text)
+    with pytest.raises(BadRequest, match=r"style\.v1\.json cannot be read"):
+        noted(model, NOTE)
+    note_file(model).write_text(" {}")
+    assert json.loads(noted(model, NOTE)) == A1111
 
 
 def test_civitais_file_fills_what_is_not_said(model: Path):

@@ -16,6 +16,7 @@ from typing import Final
 
 from webui.checkpoints.notes import beside, read_sidecar
 from webui.checkpoints.plain_json import object_in
+from webui.schema.errors import BadRequest
 
 PICTURES: Final = (".png", ".jpg", ".jpeg", ".webp", ".preview.png", ".preview.jpg", ".preview.jpeg", ".preview.webp")
 """Endings of a model's preview picture, the first before the others."""
@@ -66,7 +67,17 @@ def read_note(path: Path) -> Note:
 
 
 def noted(path: Path, note: Note) -> str:
-    """The JSON text of A1111's file with this note; what else stands there stays."""
+    """The JSON text of A1111's file with this note; what else stands there stays.
+
+    Raises:
+        BadRequest: the file that is there is not read, so that what the user wrote into it would be lost.
+    """
+    file = note_file(path)
+    if file.is_file() and not read_sidecar(path) and file.read_text("utf-8-sig", "replace").strip() not in ("", "{}"):
+        raise BadRequest(
+            f"{file.name} cannot be read, so nothing was written into it.",
+            "Is it a JSON object (a comma too many, a quotation mark that is missing)? Repair it, or move it away.",
+        )
     told = {theirs: getattr(note, ours) for ours, theirs in _FIELDS.items() if ours != "version" or note.version}
     return json.dumps({**read_sidecar(path), **told, "preferred weight": note.weight}, indent=4, ensure_ascii=False)
 
