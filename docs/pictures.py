@@ -1,8 +1,9 @@
-"""Makes the pictures of README.md and docs/toybox.md: `python -m docs.pictures` writes them into docs/images.
+"""Makes the pictures of README.md and docs/toybox.md: `python -m docs.pictures` writes them into docs/images,
+and the preview of the model's card beside it.
 
 They are what the model that ships draws through the Python API, first seeds, nothing chosen, but for the pictures that
-`control` begins with: whole things, so that their maps show what was meant. Names of single pictures may follow
-(`python -m docs.pictures cfg walk`).
+`control` begins with and the card: whole things, so that their maps show what was meant. Names of single pictures may
+follow (`python -m docs.pictures cfg walk`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from PIL import Image, ImageDraw
 from webui import ControlUnit, Img2Img, Inpaint, Pipeline, Txt2Img
 
 IMAGES = Path(__file__).parent / "images"
+MODELS = Path(__file__).parent.parent / "models"
+PREVIEW = MODELS / "Stable-diffusion" / "toybox.preview.png"
 GAP = 4
 PROMPTS = (
     "a big red ball on a green floor, blue sky",
@@ -57,6 +60,12 @@ def draw(pipe: Pipeline, prompt: str, seed: int = 1, **changes: Any) -> Image.Im
 def samples(pipe: Pipeline) -> list[Row]:
     """A column for each prompt, a row for each of two seeds."""
     return [[draw(pipe, prompt, seed) for prompt in PROMPTS] for seed in (1, 2)]
+
+
+def card(pipe: Pipeline) -> list[Row]:
+    """What the model's card shows: a ball, and the whole things that `control` begins with."""
+    steered = [draw(pipe, prompt, seed) for _preprocessor, _model, prompt, seed, _others in STEERED]
+    return [[draw(pipe, THING, 2), steered[2]], steered[:2]]
 
 
 def img2img(pipe: Pipeline) -> list[Row]:
@@ -128,6 +137,7 @@ def control(pipe: Pipeline) -> list[Row]:
 
 PICTURES: dict[str, Callable[[Pipeline], list[Row]]] = {
     "samples": samples,
+    "card": card,
     "img2img": img2img,
     "inpaint": inpaint,
     "cfg": cfg,
@@ -150,9 +160,9 @@ def grid(rows: Sequence[Sequence[Image.Image]]) -> Image.Image:
 
 def main(names: Iterable[str], images: Path = IMAGES) -> None:
     images.mkdir(exist_ok=True)
-    pipe = Pipeline.load(models_dir=Path(__file__).parent.parent / "models")
+    pipe = Pipeline.load(models_dir=MODELS)
     for name in names:
-        grid(PICTURES[name](pipe)).save(images / f"{name}.png", optimize=True)
+        grid(PICTURES[name](pipe)).save(PREVIEW if name == "card" else images / f"{name}.png", optimize=True)
 
 
 if __name__ == "__main__":
