@@ -65,6 +65,15 @@ def test_what_is_no_exception_is_an_error_as_any_other(kind: type[BaseException]
     assert kind.__name__ in calls.take_notes()[-1]
 
 
+@pytest.mark.parametrize("said", ["MPS backend out of memory", "DefaultCPUAllocator: can't allocate memory"])
+def test_that_a_device_is_full_goes_through(said: str):
+    calls, error = Calls(), RuntimeError(said)
+    with pytest.raises(RuntimeError) as caught:
+        calls.run("one", "control adapter", HERE, fails(error))
+    assert caught.value is error
+    assert calls.last_fault("one") == ""
+
+
 def test_what_is_the_cores_own_goes_through():
     calls, error = Calls(passing=(Stop,)), Stop()
     with pytest.raises(Stop) as caught:

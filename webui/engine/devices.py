@@ -9,8 +9,6 @@ import torch
 from webui.schema.errors import BadRequest
 from webui.schema.storage import UNET_STORAGES, UnetStorage
 
-FULL = ("can't allocate memory", "out of memory", "ALLOC_FAILED")
-"""What the allocators of CPUs, MPS and CUDA's libraries say when there is no memory left."""
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -45,12 +43,6 @@ def _storage(wish: UnetStorage, device: torch.device) -> UnetStorage:
     if device.type == "mps" and wish != "dtype":
         raise BadRequest("Apple's GPUs have no numbers of 8 bits.", "Leave --unet-storage out, or choose --device cpu.")
     return wish
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Whether a device is full: torch's allocator for CUDA has an error of its own for that, others only words."""
-    said = str(error)
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or any(words in said for words in FULL)
 
 
 def best_device() -> str:

@@ -13,7 +13,7 @@ from webui.checkpoints.entries import Memory
 from webui.checkpoints.places import Places
 from webui.engine.answers import Answers, Ask
 from webui.engine.control import Control
-from webui.engine.devices import Placement, is_out_of_memory, place
+from webui.engine.devices import Placement, place
 from webui.engine.extensions import Extensions, Folders
 from webui.engine.guarding import Guarding, Verdict
 from webui.engine.interface import Mode
@@ -23,6 +23,7 @@ from webui.engine.telling import Emit, Watch
 from webui.ext.calls import CURE
 from webui.ext.faults import Held
 from webui.ext.session import tell_of_death
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.schema.errors import AtelierError, ExtensionError, OutOfMemory
 from webui.schema.events import Done, Failed, Started
 from webui.schema.memory import MemoryOptions

@@ -39,8 +39,8 @@ from webui.schema.errors import AtelierError
 from webui.schema.images import ImageRef
 from webui.schema.requests import Request
 
-PASSING = (Stopped, torch.OutOfMemoryError, MemoryError)
-"""What goes through an extension's code unchanged: it is not its fault."""
+PASSING = (Stopped,)
+"""What goes through an extension's code unchanged, as a full device does: it is not its fault."""
 
 
 @dataclass(frozen=True)

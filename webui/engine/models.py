@@ -14,7 +14,7 @@ from webui.checkpoints.files import stamp_of
 from webui.checkpoints.load import LoadedModel, check_checkpoint, load_checkpoint
 from webui.checkpoints.tiny import TinyCatalogue
 from webui.diffusion.preview import family_factors
-from webui.engine.devices import Placement, is_out_of_memory
+from webui.engine.devices import Placement
 from webui.engine.executor import Executor, ignore
 from webui.engine.held import Garage, HeldCheckpoint, VaeFile
 from webui.engine.memory.job_plan import explained, job_plan, unet_work_of
@@ -28,6 +28,7 @@ from webui.engine.tiny import TinyDecoders
 from webui.engine.worn import CHANGED
 from webui.networks.acted import Hashes
 from webui.networks.tags import Catalogues
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.schema.errors import OutOfMemory
 from webui.schema.generation import AUTOMATIC_VAE
 from webui.schema.memory import MemoryOptions

@@ -14,13 +14,13 @@ from torch import nn
 
 from webui.control.adapters import Map
 from webui.control.geometry import Pixels
-from webui.engine.devices import is_out_of_memory
 from webui.ext.host import Host
 from webui.ext.manifest import Manifest
 from webui.ext.maps import PreprocessContext, make_map
 from webui.ext.needs import declared_place
 from webui.ext.params import values_of
 from webui.ext.specs import PreprocessorSpec
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.schema.errors import OutOfMemory
 
 KEPT = 8

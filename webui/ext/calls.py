@@ -12,6 +12,7 @@ from typing import Any, Final
 from webui.ext.hooks import hook_named
 from webui.ext.loader import describe
 from webui.ext.report import Timing
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.schema.errors import AtelierError, ExtensionError
 
 FAULTS_IN_A_ROW: Final = 3
@@ -26,8 +27,8 @@ Looker = Callable[[str, str], None]
 class Calls:
     """Timings, faults and notes of one host.
 
-    passing: exceptions that are the core's own (a stop, a full GPU) and go through unchanged. before, looker: see to it
-    that what code leaves behind can be laid at its door.
+    passing: exceptions that are the core's own (a stop) and go through unchanged, as does a full device. before,
+    looker: see to it that what code leaves behind can be laid at its door.
     """
 
     def __init__(self, passing: tuple[type[BaseException], ...] = ()) -> None:
@@ -67,7 +68,7 @@ class Calls:
         except self._passing:
             raise
         except BaseException as error:  # KeyboardInterrupt too: of the code's own, it must not end the engine
-            if is_closing(error):
+            if is_closing(error) or is_out_of_memory(error):
                 raise
             self._fault(key, error, folder)
         else:

@@ -11,8 +11,9 @@ from torch import Tensor
 from webui.ext.calls import CURE
 from webui.ext.needs import listed
 from webui.ext.scope import Scope
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.nn.taps import Controls
-from webui.schema.errors import AtelierError, ExtensionError
+from webui.schema.errors import ExtensionError
 
 
 @contextmanager
@@ -20,11 +21,9 @@ def adders_named(scopes: Sequence[Scope]) -> Iterator[None]:
     """Where the U-Net fails with what was added to it, say who added something."""
     try:
         yield
-    except (torch.OutOfMemoryError, AtelierError):
-        raise
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
         names = list(dict.fromkeys(name for scope in scopes for name in scope.adders))
-        if not names or "can't allocate memory" in str(error):
+        if not names or is_out_of_memory(error):
             raise
         said = f"The U-Net failed with what was added to it by {listed(names)}: {type(error).__name__}: {error}"
         raise ExtensionError(said, CURE) from error

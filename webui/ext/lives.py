@@ -19,6 +19,7 @@ from webui.ext.order import needed
 from webui.ext.params import suggest, values_of
 from webui.ext.report import ExtensionReport, RunState
 from webui.ext.signatures import hook_faults
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.schema.errors import AtelierError, ExtensionError, NotFound
 
 
@@ -106,9 +107,9 @@ class Lives:
         manifest, folder = self._manifest(id), entry.found.folder
         try:
             module = self._loader.load(id, folder, manifest.entry)
-        except self._passing:
-            raise
         except BaseException as error:  # SystemExit and KeyboardInterrupt too
+            if isinstance(error, self._passing) or is_out_of_memory(error):
+                raise
             entry.broken = f"cannot be loaded: {describe(error, folder)}"
             return
         entry.active = Active(id, manifest, module, self._app(id, entry), code_digest(folder))

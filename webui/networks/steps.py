@@ -10,6 +10,7 @@ from torch import Tensor
 
 from webui.networks.load import Network, PlacedChange
 from webui.networks.names import UNET, Modules, Place
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.schema.errors import ModelError
 
 
@@ -75,7 +76,7 @@ def _differences(step: Step, weight: Tensor, bias: Tensor | None) -> tuple[Tenso
     try:
         found = step.placed.change.differences(weight, bias)
     except (RuntimeError, ValueError, IndexError, TypeError, ZeroDivisionError) as error:
-        if "memory" in str(error):
+        if is_out_of_memory(error):
             raise
         shape = list(weight.shape)
         raise ModelError(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from webui.engine.devices import is_out_of_memory
 from webui.engine.memory.estimates import Corrections, Work, unet_work, vae_work
 from webui.engine.memory.keeping import RESERVE, budget, too_many
 from webui.engine.memory.machine import Machine
 from webui.nn.config import SD15, SDXL
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.schema.errors import BadRequest
 from webui.schema.memory import GB, MemoryOptions
 

@@ -10,11 +10,11 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from webui.engine.devices import is_out_of_memory
 from webui.engine.memory.estimates import Corrections, Work
 from webui.engine.memory.machine import give_back
 from webui.engine.memory.parts import Group, Part
 from webui.engine.memory.plan import SAID, Manner, Size, leaving, lower
+from webui.nn.out_of_memory import is_out_of_memory
 from webui.nn.streaming import Mover, mover_to
 from webui.schema.errors import OutOfMemory
 
