@@ -57,6 +57,29 @@ def test_no_tab_is_wider_than_the_window_and_generate_is_in_sight(
     context.close()
 
 
+CROWDED = """[...document.querySelectorAll('.a-left .form > .block')].filter((block) => {
+  const input = block.querySelector('input[role=combobox]'), arrow = block.querySelector('.icon-wrap');
+  const isUnder = input && arrow && block.offsetWidth && input.getBoundingClientRect().right
+    - parseFloat(getComputedStyle(input).paddingRight) > arrow.getBoundingClientRect().left;
+  return isUnder || block.scrollWidth > block.clientWidth;
+}).map((block) => block.id)"""
+"""The controls that stick out of their box, or whose choice lies under the arrow."""
+
+
+@pytest.mark.parametrize(("width", "height"), [(390, 844), (1440, 900)])
+def test_every_control_fits_into_its_box(browser: Browser, server: Server, width: int, height: int) -> None:
+    context = browser.new_context(viewport={"width": width, "height": height}, base_url=server.url)
+    window = Window.open(context.new_page())
+    for tab in TABS[:3]:
+        window.tab(tab)
+        for part in ("hires", "hires-own", "refine", "advanced"):
+            folded = window.page.locator(f"#{tab}-{part} > .label-wrap")
+            if folded.count():
+                folded.click()
+        assert window.evaluate(CROWDED) == [], tab
+    context.close()
+
+
 def test_light_and_dark_are_a_choice_that_stays(window: Window) -> None:
     before = window.evaluate("document.body.classList.contains('dark')")
     window.page.click("#a-theme")
