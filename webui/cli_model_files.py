@@ -121,6 +121,7 @@ def _lines(told: Mapping[str, Any]) -> Iterator[str]:
         "tags": ", ".join(f"{tag} ({count})" for tag, count in told["tags"]),
         **{f"your {name}": text for name, text in note.items() if text and name not in ("activation", "link")},
         "page": note["link"], "not understood": ", ".join(told["unread"]),
+        "missing": ", ".join(told["missing"]),
     }  # fmt: skip
     flat |= {name: text for name, text in told["metadata"].items() if name.startswith("modelspec.")}
     wide = max(len(name) for name in flat)

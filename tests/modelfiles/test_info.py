@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
+from tests import published
 from tests.modelfiles.files import item_of, picture, write_embedding, write_lora
+from tests.networks.files import header_only
 from tests.support import write_tiny_checkpoint
 from webui.checkpoints.catalogue import describe
 from webui.checkpoints.names import VAE_MARK
-from webui.modelfiles.info import inform
+from webui.checkpoints.places import Places
+from webui.modelfiles.info import FileInfo, inform
 from webui.modelfiles.pictures import thumbnail
+from webui.networks.library import Library
 
 TRAINING = {
     "ss_network_dim": "16", "ss_network_alpha": "8", "ss_sd_model_name": "v1-5-pruned.safetensors",
@@ -106,3 +113,54 @@ def test_a_thumbnail_that_is_none_is_none(tmp_path: Path):
         ("", "data:image/png;base64,%%%%", "data:image/png;base64,aGVsbG8=", "file:///etc/passwd")
     ):
         assert thumbnail(write_lora(tmp_path / f"{number}.safetensors", {"modelspec.thumbnail": said or "x"})) is None
+
+
+def checkpoint_told(path: Path, change: Callable[[dict[str, np.ndarray]], object]) -> FileInfo:
+    """What is told of a tiny checkpoint after a change of its tensors."""
+    write_tiny_checkpoint(path)
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+    tensors = load_file(path)
+    change(tensors)
+    save_file(tensors, path, metadata)
+    entry = describe(path, "model", path.name, path.stat().st_size)
+    return inform(item_of(path, path.parent, "checkpoint", entry=entry, error=entry.error, type="checkpoint"))
+
+
+def test_of_a_checkpoint_the_tensors_are_told_that_are_missing_or_not_understood(tmp_path: Path):
+    whole = checkpoint_told(tmp_path / "whole.safetensors", lambda tensors: None)
+    assert (whole.unread, whole.missing) == ((), ())
+    norm, strange = "model.diffusion_model.middle_block.1.norm.bias", "model.diffusion_model.strange.weight"
+    loose = {f"first_stage_model.x{number:02}": np.zeros(1, np.float32) for number in range(13)}
+    told = checkpoint_told(
+        tmp_path / "odd.safetensors",
+        lambda tensors: (tensors.pop(norm), tensors.update({strange: np.zeros(1, np.float32), **loose})),
+    )
+    assert told.missing == (norm,)
+    assert told.unread == (*sorted(loose)[:12], "and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "beside", "said"),
+    [
+        ({}, {}, "SD 1.x / 2.x or SDXL: the file does not tell"),
+        ({"modelspec.architecture": "stable-diffusion-xl-v1-base/vae"}, {}, "SDXL"),
+        ({"modelspec.architecture": "stable-diffusion-v1/vae"}, {}, "SD 1.x / 2.x"),
+        ({}, {"scaling_factor": 0.13025}, "SDXL"),
+        ({}, {"scaling_factor": 0.18215}, "SD 1.x / 2.x"),
+    ],
+)
+def test_what_a_vae_is_made_for_is_told_where_something_tells_it(
+    tmp_path: Path, metadata: dict[str, str], beside: dict[str, float], said: str
+):
+    shapes = published.read_list("vae-f8", "ldm")
+    path = header_only(tmp_path / "VAE" / "vae.safetensors", shapes, metadata)
+    path.with_suffix(".json").write_text(json.dumps(beside))
+    (item,) = Library.of(Places(tmp_path)).items(("vae",))
+    assert inform(item).facts["made_for"] == said
+
+
+def test_the_vae_of_the_x4_upscaler_is_known(tmp_path: Path):
+    header_only(tmp_path / "VAE" / "f4.safetensors", published.read_list("vae-f4", "diffusers"))
+    (item,) = Library.of(Places(tmp_path)).items(("vae",))
+    assert inform(item).facts["made_for"] == "the x4 upscaler"

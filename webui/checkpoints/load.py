@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from webui.checkpoints.depth import depth_layout
+from webui.checkpoints.expected import unknown_names
 from webui.checkpoints.header import Header
 from webui.checkpoints.kinds import NAMED
 from webui.checkpoints.layouts import UNET, VAE, Layout, Source, text_layouts
-from webui.checkpoints.reading import Reader, unknown_names
+from webui.checkpoints.reading import Reader
 from webui.checkpoints.source import Checkpoint, open_checkpoint
 from webui.checkpoints.support import check_supported
 from webui.checkpoints.tokenizers import load_tokenizers

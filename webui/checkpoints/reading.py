@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -12,17 +12,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from webui.checkpoints.expected import SCALES
 from webui.checkpoints.kinds import some
-from webui.checkpoints.layouts import UNET, VAE
 from webui.checkpoints.source import Checkpoint
-
-_SCALES = (".scale_weight", ".weight_scale")
-"""How files in fp8 may name the number that a matrix is to be multiplied with (`X.scale_weight` for `X.weight`)."""
-_KNOWN_BESIDE = (
-    "position_ids", "logit_scale", "attn_mask", "text_projection", "text_projection.weight", "scaled_fp8",
-    "input_scale", "scale_input", *(scale[1:] for scale in _SCALES),
-)  # fmt: skip
-"""Ends of names that published files have beside the weights."""
 
 
 class Reader:
@@ -46,7 +38,7 @@ class Reader:
         """A tensor of the checkpoint; one in fp8 with a scale of its own as float32."""
         self.taken.add(name)
         tensor = self._read(name)
-        for scale in _SCALES if name.endswith(".weight") else ():
+        for scale in SCALES if name.endswith(".weight") else ():
             if (scaled := name.removesuffix(".weight") + scale) in self._source.header.tensors:
                 factors = self._read(scaled).to(torch.float32)  # one, or one per row
                 return tensor.to(torch.float32) * factors.reshape(-1, *[1] * (tensor.ndim - 1))
@@ -66,10 +58,3 @@ def unknown_note(name: str, unknown: Sequence[str]) -> str:
         return ""
     count = "1 tensor that is" if len(unknown) == 1 else f"{len(unknown)} tensors that are"
     return f"{name} has {count} not used: {some(list(unknown))}. It may be of another kind than it looks like."
-
-
-def unknown_names(names: Iterable[str], taken: Collection[str]) -> list[str]:
-    """The tensors of U-Net, autoencoder and text encoders that were not asked for and are of no use anywhere."""
-    parts = (UNET, VAE, "cond_stage_model.", "conditioner.")
-    left = (name for name in names if name.startswith(parts) and name not in taken)
-    return sorted(name for name in left if not name.endswith(_KNOWN_BESIDE) and not name.startswith(f"{VAE}loss."))

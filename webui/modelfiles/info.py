@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from webui.checkpoints.control import ControlInfo
+from webui.checkpoints.expected import expected_names, unknown_names
 from webui.checkpoints.header import Header, read_header
 from webui.checkpoints.kinds import kind_of_file
+from webui.checkpoints.names import vae_names
+from webui.checkpoints.notes import read_sidecar
 from webui.checkpoints.parts import parts_of
 from webui.checkpoints.source import open_checkpoint
 from webui.modelfiles.beside import Note, files_beside, read_note
@@ -21,12 +24,16 @@ from webui.networks.family import FAMILY_NAMES
 from webui.networks.files import beside as network_beside
 from webui.networks.hypernetworks import HypernetworkInfo
 from webui.networks.inventory import Item
+from webui.nn.config import SD15, SDXL, X4_UPSCALER
 from webui.schema.errors import AtelierError, ModelError
 from webui.schema.results import ModelInfo
 
 TAGS: Final = 60
 """Tags of the training pictures that are told, the most frequent first."""
 UNREAD: Final = 12
+"""Tensors that are named of those that are not understood, or missing."""
+UPSCALER_LEVELS: Final = len(X4_UPSCALER.vae.channel_mult)
+"""Of the only autoencoder with fewer than the others have."""
 LONGEST: Final = 2000
 """Letters of a metadata value that are told."""
 THUMBNAIL: Final = "modelspec.thumbnail"
@@ -49,7 +56,8 @@ Fact = str | int | float | bool
 class FileInfo:
     """facts: by name, in the order in which they are shown; training: the same of how it was trained; tags: of the
     training pictures, with how often; metadata: of the header; beside: names of the files that are read with it;
-    unread: tensors of no known kind; guess: what it looks like, where it cannot be used as what it lies there for."""
+    unread: tensors of no known kind, and missing: those that a checkpoint needs (some of each, then how many more);
+    guess: what it looks like, where it cannot be used as what it lies there for."""
 
     facts: Mapping[str, Fact]
     training: Mapping[str, str] = field(default_factory=dict)
@@ -59,6 +67,7 @@ class FileInfo:
     metadata: Mapping[str, str] = field(default_factory=dict)
     beside: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
     guess: str = ""
 
 
@@ -80,9 +89,28 @@ def inform(item: Item) -> FileInfo:
         note,
         {name: text[:LONGEST] for name, text in sorted(header.metadata.items()) if _is_shown(name)},
         tuple(files_beside(path)),
-        network.unread[:UNREAD] if network else (),
+        *_tensors(item, network),
         f"It looks like {kind.what}." if kind else "",
     )
+
+
+def _tensors(item: Item, network: NetworkInfo | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Those of no known kind, and those that are missing."""
+    if network is not None:
+        return _some(network.unread), ()
+    if not isinstance(item.entry, ModelInfo) or item.error:
+        return (), ()
+    try:
+        checkpoint = open_checkpoint(item.path)
+        expected = expected_names(checkpoint.header, checkpoint.config())
+    except AtelierError:
+        return (), ()
+    tensors = checkpoint.header.tensors
+    return _some(unknown_names(tensors, expected)), _some(sorted(expected - tensors.keys()))
+
+
+def _some(names: Sequence[str]) -> tuple[str, ...]:
+    return (*names[:UNREAD], *((f"and {len(names) - UNREAD} more",) if len(names) > UNREAD else ()))
 
 
 def thumbnail_of(path: Path) -> str:
@@ -124,9 +152,8 @@ def _own(item: Item, header: Header, network: NetworkInfo | None) -> Iterator[tu
         yield "activation", known.activation or "none"
     if isinstance(known, ControlInfo):
         yield "control", known.kind
-    latents = parts_of(header).latents if item.kind == "vae" else None
-    if latents:
-        yield "latents", f"{latents} channels"
+    if item.kind == "vae" and not item.error:
+        yield from _vae(item.path, header)
 
 
 def _checkpoint(path: Path, entry: ModelInfo) -> Iterator[tuple[str, Fact]]:
@@ -142,6 +169,23 @@ def _checkpoint(path: Path, entry: ModelInfo) -> Iterator[tuple[str, Fact]]:
         return
     yield "zero_terminal_snr", config.schedule.zero_terminal_snr
     yield "text_encoders", len(config.texts)
+
+
+def _vae(path: Path, header: Header) -> Iterator[tuple[str, Fact]]:
+    """SD 1.x' and SDXL's have the same tensors of the same shapes: only what is said of one tells them apart."""
+    latents = parts_of(header).latents
+    if latents:
+        yield "latents", f"{latents} channels"
+    levels = {name.split(".")[2] for name in vae_names(header.tensors) if name.startswith("encoder.down.")}
+    said = f"{header.metadata.get('modelspec.architecture', '')} {read_sidecar(path).get('scaling_factor', '')}".lower()
+    if len(levels) == UPSCALER_LEVELS:
+        yield "made_for", "the x4 upscaler"
+    elif "-xl" in said or str(SDXL.vae.scale_factor) in said:
+        yield "made_for", "SDXL"
+    elif "stable-diffusion-v" in said or str(SD15.vae.scale_factor) in said:
+        yield "made_for", "SD 1.x / 2.x"
+    else:
+        yield "made_for", "SD 1.x / 2.x or SDXL: the file does not tell"
 
 
 def _network(header: Header, path: Path) -> NetworkInfo | None:

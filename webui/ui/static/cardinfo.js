@@ -28,7 +28,7 @@ atelier.cardinfo = (() => {
     const head = el("div", { class: "a-about-head" }, el("strong", {}, short), el("button", { type: "button", class: "a-close", "aria-label": "Close", title: "Close", onclick: close }, "×"));
     const top = el("div", { class: "a-about-top" }, atelier.card.face(info, short), el("div", { class: "a-about-first" }, facts(firstOf(info)), acts(info)));
     const messages = el("div", { class: "a-messages", "data-tab": "about", role: "alert" });
-    const parts = [head, messages, problem(info), top, words(info), note(info), training(info), metadata(info)];
+    const parts = [head, messages, problem(info), top, words(info), note(info), training(info), tensors(info), metadata(info)];
     const box = el("div", { class: "a-about a-html", role: "dialog", "aria-modal": "true", "aria-label": `About ${short}`, tabindex: "-1" }, el("div", { class: "a-about-frame" }, ...parts.filter(Boolean)));
     box.addEventListener("keydown", (event) => {
       event.stopPropagation();
@@ -114,10 +114,15 @@ atelier.cardinfo = (() => {
     return fold("What you say of it", el("div", {}, link, form), NOTE.some(([name]) => said[name]));
   }
 
-  const training = ({ training: told, unread }) => {
+  const training = ({ training: told }) => {
     const pairs = Object.entries(told).map(([name, value]) => [label(name), value]);
-    if (unread.length) pairs.push(["Not understood", unread.join(", ")]);
     return pairs.length ? fold("Training", facts(pairs)) : null;
+  };
+
+  /** What of the file is of no use, or is needed and is not there. */
+  const tensors = ({ unread, missing }) => {
+    const pairs = [["Missing", missing], ["Not understood", unread]].filter(([, names]) => names.length);
+    return pairs.length ? fold("Tensors", facts(pairs.map(([name, names]) => [name, names.join(", ")])), missing.length > 0) : null;
   };
 
   const metadata = ({ metadata: told }) => (Object.keys(told).length ? fold("Metadata", facts(Object.entries(told))) : null);
