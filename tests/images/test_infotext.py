@@ -234,9 +234,10 @@ def test_the_first_pass_size_of_older_texts_means_a_hires_pass():
     assert (values["enable_hr"], values["hr_scale"]) == (True, 2.0)
 
 
-def test_hires_resize_becomes_a_scale():
-    values = read_form("a\nSteps: 20, Seed: 1, Size: 512x512, Hires resize: 768x768, Hires upscaler: Latent").values
-    assert (values["enable_hr"], values["hr_scale"]) == (True, 1.5)
+@pytest.mark.parametrize(("size", "scale"), [("768x768", 1.5), ("768x0", 1.5), ("0x1280", 2.5), ("0x0", 2.0)])
+def test_hires_resize_becomes_a_scale(size: str, scale: float):
+    values = read_form(f"a\nSteps: 20, Seed: 1, Size: 512x512, Hires resize: {size}, Hires upscaler: Latent").values
+    assert (values["enable_hr"], values["hr_scale"]) == (True, scale)
 
 
 def test_values_out_of_bounds_are_moved_into_them_with_a_note():

@@ -159,14 +159,15 @@ class _Reader:
         return {one.name: self._within(one, side) for one, side in zip(declared, size, strict=True)}
 
     def _hires(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Whether the hires pass is on, and its scale where the text has the size that it leads to."""
+        """Whether the hires pass is on, and its scale where the text has the size that it leads to; a side of 0 there
+        follows from the other."""
         first, final = self._pair_of("First pass size"), self._pair_of("Hires resize")
         if first is not None:
             final = self._pair_of("Size")
         labels = ("Hires upscale", "Hires upscaler", "Hires resize", "First pass size")
         wanted = any(label in self._fields for label in labels)
         start = first or self._pair_of("Size")
-        if not wanted or final is None or start is None or 0 in start or 0 in final:
+        if not wanted or start is None or 0 in start or final in (None, (0, 0)):
             return {"enable_hr": wanted}
         declared = next(one for one in parameters(Txt2Img) if one.name == "hr_scale")
         return {"enable_hr": wanted, "hr_scale": self._within(declared, max(final[0] / start[0], final[1] / start[1]))}
