@@ -151,6 +151,7 @@ def test_a_picture_that_would_become_too_large_is_refused_with_its_size(larger: 
     assert "smaller width and height" in caught.value.cure
 
 
+@pytest.mark.parametrize("upscaler", ["Lanczos", "Latent"])
 @pytest.mark.parametrize(
     ("model", "fields", "says"),
     [
@@ -162,12 +163,12 @@ def test_a_picture_that_would_become_too_large_is_refused_with_its_size(larger: 
     ],
 )
 def test_without_a_picture_they_are_refused_before_anything_is_drawn(
-    folder: Path, model: str, fields: dict[str, Any], says: str
+    folder: Path, model: str, fields: dict[str, Any], says: str, upscaler: str
 ) -> None:
     pipe = Pipeline.load(model, models_dir=folder, device="cpu")
     events: list[Event] = []
     with pytest.raises(BadRequest, match=says):
-        pipe.generate(Txt2Img(**{**FIELDS, **fields, "hr_upscaler": "Lanczos"}), events.append)
+        pipe.generate(Txt2Img(**{**FIELDS, **fields, "hr_upscaler": upscaler}), events.append)
     assert events == []
 
 

@@ -49,11 +49,11 @@ def with_files(request: Request, checkpoints: Checkpoints) -> Request:
         NotFound, ModelError: a file is not there, or cannot be used.
         BadRequest: latents of one checkpoint would go to one that reads them otherwise; a checkpoint needs a picture.
     """
+    _check_pictures(request, checkpoints)
     if request.vae not in (AUTOMATIC_VAE, OWN_VAE):
         request = request.model_copy(update={"vae": checkpoints.vaes.find(request.vae).name})
     if isinstance(request, Txt2Img) and request.enable_hr and request.hr_model:
         request = _with_second(request, checkpoints)
-    _check_pictures(request, checkpoints)
     if checkpoints.find(request.model).extra == "upscale":  # it begins with noise alone
         request = request.model_copy(update={"denoising_strength": 1.0})
     return _with_refiner(request, checkpoints) if request.refiner else request
