@@ -15,7 +15,11 @@ class Keeper(Protocol):
     """Of the networks of one engine. They are known by their modules, whose home is the machine's memory."""
 
     def lend(self, modules: Sequence[nn.Module], call: Callable[[], T], after: bool = False) -> T:
-        """call(), with the modules on the device. after: they leave it again at once."""
+        """call(), with the modules on the device. after: they leave it again at once.
+
+        With no modules it is work that finds no memory without their help, such as loading some: where others can make
+        room it is done again.
+        """
 
     def rest(self, modules: Sequence[nn.Module]) -> None:
         """The job is over that was lent them: they leave the device."""

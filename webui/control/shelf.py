@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -72,7 +73,7 @@ class Shelf:
         status = model.path.stat()
         key = model.path, status.st_mtime_ns, status.st_size
         if key not in self._loaded:
-            loaded = load_control(model, adapters, base, self._device)
+            loaded = self.keeper.lend((), partial(load_control, model, adapters, base, self._device))
             modules = tuple(loaded.adapter.modules())
             self._loaded[key] = replace(loaded, modules=modules, seen=self._look(modules))
         self._loaded.move_to_end(key)

@@ -61,8 +61,10 @@ class Drawing:
         listened = another and self._extensions.listens_to_models
         if listened:
             self._guard.arm()
-        self._telling.timed("load", partial(self._read, name, vae))
-        self._guard.model_loaded()
+        try:
+            self._telling.timed("load", partial(self._read, name, vae))
+        finally:
+            self._guard.model_loaded()  # also where its VAE could not be: it is the present one already
         unknown = unknown_note(name, self.executor.model.unknown)
         if read and unknown:
             self._telling.note(unknown)

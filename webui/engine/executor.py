@@ -63,7 +63,10 @@ class Executor:
         self.vae_work = VaeWork(
             model.config, self.parts, self._memory, machine or Machine(), lambda line: self.note(line)
         )
-        self.worn = WornNetworks(model, networks, lambda line: self.note(line), self._at_home, placement.device)
+        self.worn = WornNetworks(
+            model, networks, lambda line: self.note(line), self._at_home, placement.device, machine or Machine(),
+            lambda call: self._memory.run((), call),
+        )  # fmt: skip
         self._prompts = PromptEncoder(
             model,
             self.worn,

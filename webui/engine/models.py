@@ -77,7 +77,7 @@ class Models:
             held = self._read(name, path)
         self.garage.use(held)
         if held.vae != wanted:
-            held.use_vae(wanted, self.placement)
+            self.memory.run((), partial(held.use_vae, wanted, self.placement))
         return held.executor
 
     def holds_checkpoint(self, name: str) -> bool:

@@ -37,7 +37,8 @@ class WornNetworks:
     projections.
 
     say: told once a job and tag what became of its file. home: brings all weights to where they are changed. device:
-    where the U-Net works; None: where its weights are. machine: whose memory is used.
+    where the U-Net works; None: where its weights are. machine: whose memory is used. again: calls what may find no
+    memory, once more where room can be made.
     """
 
     def __init__(
@@ -48,6 +49,7 @@ class WornNetworks:
         home: Callable[[], None] = lambda: None,
         device: torch.device | None = None,
         machine: Machine = Machine(),
+        again: Callable[[Callable[[], None]], None] = lambda call: call(),
     ) -> None:
         self.now: Networks | None = None
         self.inputs: Mapping[str, Tap] = {}
@@ -57,6 +59,7 @@ class WornNetworks:
         self._home = home
         self._device = device
         self._machine = machine
+        self._again = again
         self._kept = KeptWeights(kept_limit(machine.total))
         self._applied = AppliedNetworks(model, kept=self._kept, device=device)
         self._files = OpenedFiles()
@@ -97,7 +100,7 @@ class WornNetworks:
         if uses != self._uses:
             self._uses = None  # whatever stands if this fails, it is nothing to go on with
             self._home()
-            self._applied.set(uses)
+            self._again(lambda: self._applied.set(uses))
             check_effects(uses, self._applied.effects)
             self._uses = uses
         self.inputs = opened.taps(networks.step, networks.clock, self._model.unet)
@@ -141,10 +144,13 @@ class WornNetworks:
         if not tags:
             return WantedNetworks()
         if tags not in self._opened:
-            self._opened[tags] = wanted_networks(tags, self._catalogues, self._model, self._files, self._device)
+            self._again(lambda: self._read(tags))
             for line in self._opened[tags].notes:
                 self._say(line)
         return self._opened[tags]
+
+    def _read(self, tags: tuple[ExtraNetwork, ...]) -> None:
+        self._opened[tags] = wanted_networks(tags, self._catalogues, self._model, self._files, self._device)
 
 
 def kept_limit(total: int | None) -> int:

@@ -128,9 +128,9 @@ class Residency:
     # networks of others: control networks
 
     def lend(self, modules: Sequence[nn.Module], call: Callable[[], T], after: bool = False) -> T:
-        """call(), with modules on the device that came from elsewhere. after: they leave it again at once."""
+        """call(), as `run`, with modules on the device that came from elsewhere. after: they leave it again at once."""
         if not modules:
-            return call()
+            return self.run((), call)
         part = self._lent.get(id(modules[0]))
         if part is None:
             part = self._lent[id(modules[0])] = Part(f"control {id(modules[0])}", modules, "unet")
@@ -195,7 +195,7 @@ class Residency:
         idle = [part for part in self.here if part.name not in names and not self._used[part.name]]
         self.home(idle, pause=False)
         spared = self._spare()
-        following = lower(self.manner) if self._mover is not None else None
+        following = lower(self.manner) if self._mover is not None and parts else None
         if following == "blocks" and not any(part.size.least < part.size.whole for part in parts):
             following = None
         if following is not None:
