@@ -73,7 +73,7 @@ def test_another_version_of_the_program_reads_headers_anew_and_keeps_digests(
     cache = ModelCache(tmp_path / FILE)
     cache.keep_digest("a", "sha256", AT, "ab")
     cache.close()
-    monkeypatch.setattr("webui.checkpoints.cache._program", lambda: "another")
+    monkeypatch.setattr("webui.checkpoints.cache_tables._program", lambda: "another")
     cache = ModelCache(tmp_path / FILE)
     assert cache.described("lora") == {}
     assert cache.digest("a", "sha256", AT) == "ab"

@@ -6,33 +6,18 @@ begun anew, and where it cannot be used at all the files are read again. Nobody 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable
-from functools import cache
 from pathlib import Path
 from typing import Final, TypeVar
 
+from webui.checkpoints.cache_tables import BROKEN, code_of, is_broken, prepare
+
 log = logging.getLogger(__name__)
 FILE: Final = "models.sqlite"
-APPLICATION: Final = 0x41544C4D
-VERSION: Final = 1
-_TABLES = """
-CREATE TABLE described (
-    kind TEXT NOT NULL, path TEXT NOT NULL, name TEXT NOT NULL, stamp TEXT NOT NULL, item TEXT NOT NULL,
-    PRIMARY KEY (kind, path)
-) WITHOUT ROWID;
-CREATE TABLE digests (
-    path TEXT NOT NULL, what TEXT NOT NULL, time INTEGER NOT NULL, size INTEGER NOT NULL, digest TEXT NOT NULL,
-    PRIMARY KEY (path, what)
-) WITHOUT ROWID;
-CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-_BROKEN = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT)
-
 Described = tuple[str, str, str]
 """Of a file: the name it was described under, its stamp as text, what was found."""
 FileTime = tuple[int, int]
@@ -151,9 +136,9 @@ class ModelCache:
                 connection = self._connection or self._connect()
                 return act(connection) if connection is not None else otherwise
             except sqlite3.DatabaseError as error:
-                if _code(error) in _BROKEN and self._set_aside():
+                if code_of(error) in BROKEN and self._set_aside():
                     return otherwise
-                if _code(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+                if code_of(error) not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
                     self._give_up(error)
             except OSError as error:
                 self._give_up(error)
@@ -170,7 +155,7 @@ class ModelCache:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         connection = sqlite3.connect(self._path, timeout=5, isolation_level=None, check_same_thread=False)
         try:
-            _prepare(connection)
+            prepare(connection)
         except BaseException:
             connection.close()
             raise
@@ -182,7 +167,7 @@ class ModelCache:
         assert self._path is not None
         self._drop()
         try:
-            if _is_broken(self._path):
+            if is_broken(self._path):
                 kept = self._path.with_name(f"{self._path.name}.damaged-{time.strftime('%Y%m%d-%H%M%S')}")
                 self._path.rename(kept)
                 for companion in ("-wal", "-shm"):
@@ -199,67 +184,3 @@ class ModelCache:
         log.warning("%s cannot be used, so model files are read anew at each start: %s", self._path, error)
         self._drop()
         self._path = None
-
-
-def _prepare(connection: sqlite3.Connection) -> None:
-    """Tables of this version, with nothing that another version of the program said of files.
-
-    Raises:
-        sqlite3.DatabaseError: the file is damaged, or of another program.
-    """
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = NORMAL")
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        _make(connection)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-
-
-def _make(connection: sqlite3.Connection) -> None:
-    marks = tuple(connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version"))
-    tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-    if marks != (APPLICATION, VERSION):
-        if tables and marks[0] != APPLICATION:
-            error = sqlite3.DatabaseError("it is the file of another program")
-            error.sqlite_errorcode = sqlite3.SQLITE_NOTADB
-            raise error
-        for table in tables:
-            connection.execute(f'DROP TABLE "{table}"')
-        for statement in filter(str.strip, _TABLES.split(";")):
-            connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
-    program = connection.execute("SELECT value FROM about WHERE key = 'program'").fetchone()
-    if program != (_program(),):
-        connection.execute("DELETE FROM described")
-        connection.execute("INSERT OR REPLACE INTO about VALUES ('program', ?)", (_program(),))
-
-
-def _code(error: sqlite3.Error) -> int | None:
-    """What SQLite calls an error; None for one of its Python module."""
-    return getattr(error, "sqlite_errorcode", None)
-
-
-def _is_broken(path: Path) -> bool:
-    connection = sqlite3.connect(path, timeout=5, isolation_level=None)
-    try:
-        _prepare(connection)
-        return connection.execute("PRAGMA quick_check").fetchone() != ("ok",)
-    except sqlite3.DatabaseError as error:
-        return _code(error) in _BROKEN
-    finally:
-        connection.close()
-
-
-@cache
-def _program() -> str:
-    """What changes when the program may find something else in a header: its modules that look at them."""
-    root, digest = Path(__file__).parent.parent, hashlib.sha256()
-    for folder in ("checkpoints", "networks", "nn", "schema"):
-        for file in sorted((root / folder).glob("*.py")):
-            digest.update(file.name.encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()

@@ -12,12 +12,14 @@ from typing import Any
 
 from webui.checkpoints.digests import WHOLE, read_digests
 from webui.checkpoints.disk import SOON, Folder
-from webui.checkpoints.entries import Entry, Listing, Memory, Snapshot, Spot, name_below, spots_of
+from webui.checkpoints.entries import Listing
 from webui.checkpoints.files import Stamp, model_files
 from webui.checkpoints.folder import INDEX, is_model_folder
+from webui.checkpoints.forms import Entry, Memory, Spot, name_below, spots_of
 from webui.checkpoints.header import Header
 from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
 from webui.checkpoints.places import Place, Places
+from webui.checkpoints.snapshot import Snapshot
 from webui.checkpoints.source import open_checkpoint
 from webui.checkpoints.support import check_supported, kind_hint
 from webui.checkpoints.trees import shown_home

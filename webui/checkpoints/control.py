@@ -13,10 +13,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from webui.checkpoints.control_layouts import DIFFUSERS_MARK, HINT, PREFIX, bare_names, has_difference
-from webui.checkpoints.detect import CONFIG_KEY, FAMILIES, encoder_facts, merged
+from webui.checkpoints.detect import CONFIG_KEY, FAMILIES, merged
 from webui.checkpoints.header import Header
 from webui.checkpoints.kinds import CONTROLS, wrong_kind
 from webui.checkpoints.layouts import UNET
+from webui.checkpoints.shapes import encoder_facts
 from webui.nn.config import SD15, SDXL, ModelConfig, UNetConfig
 from webui.schema.errors import ModelError
 

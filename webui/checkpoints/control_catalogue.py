@@ -11,8 +11,9 @@ from pydantic import TypeAdapter
 
 from webui.checkpoints.control import ControlInfo, UnknownControl, detect_control
 from webui.checkpoints.disk import SOON, Folder
-from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
+from webui.checkpoints.entries import Listing
 from webui.checkpoints.files import Stamp, model_files
+from webui.checkpoints.forms import Entry, Memory, Spot, spots_of
 from webui.checkpoints.header import read_header
 from webui.checkpoints.listing import HASH_IN_NAME, near, refuse_pickle
 from webui.checkpoints.notes import read_sidecar

@@ -6,17 +6,17 @@ import builtins
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
-from webui.checkpoints.cache import ModelCache
-from webui.checkpoints.disk import ANY_AGE, NOW, SOON, WEIGHTS, Disk, Folder
+from webui.checkpoints.disk import ANY_AGE, NOW, SOON, WEIGHTS, Folder
 from webui.checkpoints.files import Stamp, stamp_in, stamp_of
+from webui.checkpoints.forms import Entry, Form, Memory
 from webui.checkpoints.places import Place
+from webui.checkpoints.snapshot import Snapshot
 
 READERS, FEW = 8, 32
 """Headers are read by several threads where they are more than a few: a network share answers late."""
@@ -25,128 +25,6 @@ MOMENT = 0.1
 """Seconds after a look at the folders in which a file that is found by its name is looked at alone."""
 
 T = TypeVar("T")
-T_co = TypeVar("T_co", covariant=True)
-Naming = Callable[[T], Iterable[str]]
-"""The names by which something may be called, all of one rank."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """What the catalogues of one process share: what was seen of folders, and what is kept of files."""
-
-    disk: Disk = field(default_factory=Disk)
-    cache: ModelCache = field(default_factory=ModelCache)
-
-    @classmethod
-    def of(cls, data_dir: Path | None) -> Memory:
-        """With the cache in the program's own data; without it nothing outlives the process."""
-        return cls(cache=ModelCache.of(data_dir))
-
-
-@dataclass(frozen=True)
-class Spot:
-    """A file that a place lists. file: its name in the folder, "" for the folder itself; name: what it is called."""
-
-    file: str
-    name: str
-
-
-class Form(Protocol[T]):
-    """How the files of one kind are told apart, looked at and called. What is found has a name and is immutable."""
-
-    @property
-    def kind(self) -> str:
-        """Under which they are kept in the cache."""
-        ...
-
-    @property
-    def index(self) -> str:
-        """The file that makes a folder one model; "" where none does."""
-        ...
-
-    def spots(self, place: Place, folder: Folder) -> Iterator[Spot]:
-        """The files of a folder that are listed."""
-
-    def describe(self, path: Path, name: str, size: int) -> T:
-        """What a file of so many bytes is; reads its header, and raises nothing."""
-
-    def names(self, item: T) -> Sequence[Sequence[str]]:
-        """What it may be called, the most exact first; those of one rank together. All have as many ranks, and one name
-        in the first."""
-
-    def usable(self, item: T) -> bool: ...
-
-    def dump(self, item: T, stamp: Stamp) -> str | None:
-        """What is kept of it; None where it hangs on more than its stamp tells."""
-
-    def load(self, text: str, path: Path, name: str, size: int) -> T:
-        """The reverse. Raises ValueError for any other text."""
-
-
-@dataclass(frozen=True)
-class Entry(Generic[T_co]):
-    """A listed file. stamp: changes when it does."""
-
-    path: Path
-    name: str
-    place: Place
-    stamp: Stamp
-    item: T_co
-
-    def has_changed(self) -> bool:
-        """Whether the file is not there any more as it was."""
-        try:
-            return stamp_of(self.path) != self.stamp
-        except OSError:
-            return True
-
-
-class Snapshot(Generic[T]):
-    """What was there at one time."""
-
-    def __init__(self, entries: Sequence[Entry[T]], folders: Sequence[Folder], form: Form[T]) -> None:
-        self.entries = tuple(entries)
-        self.folders = tuple(folders)
-        self._form = form
-        self._indices: list[dict[str, list[Entry[T]]]] = []
-
-    @cached_property
-    def by_name(self) -> tuple[Entry[T], ...]:
-        """The same, sorted."""
-        return tuple(sorted(self.entries, key=lambda entry: entry.name.lower()))
-
-    def shows(self, folders: Sequence[Folder]) -> bool:
-        """Whether these are the folders as they were."""
-        return len(folders) == len(self.folders) and all(map(lambda a, b: a is b, folders, self.folders))
-
-    def find(self, name: str) -> Entry[T] | None:
-        """What a name means: by the first rank that has it, the same letters before those of another case, and what
-        can be used before the rest."""
-        lower, rank = name.lower(), 0
-        while (index := self._index(rank)) is not None:
-            alike = index.get(lower)
-            if alike:
-                exact = [entry for entry in alike if name in self._names(entry)[rank]] or alike
-                return next((entry for entry in exact if self._form.usable(entry.item)), exact[0])
-            rank += 1
-        return None
-
-    def _index(self, rank: int) -> dict[str, list[Entry[T]]] | None:
-        """Lower case name -> what is called so, in one rank; None behind the last."""
-        if rank == len(self._indices):
-            if not self.entries or rank == len(self._names(self.entries[0])):
-                return None
-            index: dict[str, list[Entry[T]]] = {}
-            for entry in self.entries:
-                for name in {name.lower() for name in self._names(entry)[rank]}:
-                    index.setdefault(name, []).append(entry)
-            self._indices.append(index)
-        return self._indices[rank]
-
-    def _names(self, entry: Entry[T]) -> Sequence[Sequence[str]]:
-        own = self._form.names(entry.item)
-        # by its place too, whether or not the bare name is another file's today
-        return [*own, (f"{entry.place.label}/{own[0][0]}",)]
 
 
 class Listing(Generic[T]):
@@ -298,23 +176,6 @@ class _Wanted(Generic[T]):
     place: Place
     stamp: Stamp
     known: Entry[T] | None
-
-
-def spots_of(place: Place, folder: Folder, files: Iterable[str], by_folder: Callable[[str], bool]) -> Iterator[Spot]:
-    """Files and their names: the path below the place without the ending. Those that are called alike in every folder
-    (by_folder, of the name without ending) go by the name of theirs."""
-    below = name_below(place, folder)
-    for file in files:
-        stem = os.path.splitext(file)[0]
-        if below and by_folder(stem):
-            yield Spot(file, below)
-        else:
-            yield Spot(file, f"{below}/{stem}" if below else stem)
-
-
-def name_below(place: Place, folder: Folder) -> str:
-    """The path of a folder below its place, "" for the place itself."""
-    return folder.path[len(os.path.abspath(place.folder)) :].strip(os.sep).replace(os.sep, "/")
 
 
 def _as_text(stamp: Stamp) -> str:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from webui.checkpoints.disk import SOON, Folder
-from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
+from webui.checkpoints.entries import Listing
 from webui.checkpoints.files import Stamp, model_files
+from webui.checkpoints.forms import Entry, Memory, Spot, spots_of
 from webui.checkpoints.header import PICKLES, Header, read_header
 from webui.checkpoints.kinds import TINY, wrong_kind
 from webui.checkpoints.listing import refuse_pickle

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from webui.checkpoints.detect import CLIP_VOCABULARY
 from webui.checkpoints.folder import folder_tokenizer
+from webui.checkpoints.shapes import CLIP_VOCABULARY
 from webui.checkpoints.source import Checkpoint
 from webui.nn.config import ModelConfig
 from webui.prompt.tokenize import Tokenizer

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from webui.checkpoints.disk import SOON, Folder
-from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
+from webui.checkpoints.entries import Listing
 from webui.checkpoints.files import Stamp, weight_names
+from webui.checkpoints.forms import Entry, Memory, Spot, spots_of
 from webui.checkpoints.header import read_header
 from webui.checkpoints.kinds import VAES, wrong_kind
 from webui.checkpoints.listing import near, refuse_pickle

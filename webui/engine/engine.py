@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from webui.checkpoints.catalogue import Catalogue
-from webui.checkpoints.entries import Memory
+from webui.checkpoints.forms import Memory
 from webui.checkpoints.places import Places
 from webui.engine.answers import Answers, Ask
 from webui.engine.control import Control

@@ -13,7 +13,7 @@ import torch
 from PIL.Image import Image
 
 from webui.checkpoints.control_catalogue import ControlCatalogue
-from webui.checkpoints.entries import Memory
+from webui.checkpoints.forms import Memory
 from webui.checkpoints.header import read_header
 from webui.checkpoints.places import Places
 from webui.control.adapters import HintKind, Match

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from webui.checkpoints.entries import Memory
+from webui.checkpoints.forms import Memory
 from webui.checkpoints.header import read_header
 from webui.checkpoints.places import Places
 from webui.networks.detect import NetworkInfo, detect_network

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter
 
-from webui.checkpoints.entries import Memory
+from webui.checkpoints.forms import Memory
 from webui.checkpoints.header import Header, read_header
 from webui.checkpoints.kinds import EMBEDDINGS, wrong_kind
 from webui.checkpoints.places import Places

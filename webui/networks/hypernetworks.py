@@ -12,7 +12,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from webui.checkpoints.entries import Memory
+from webui.checkpoints.forms import Memory
 from webui.checkpoints.header import Header, read_header
 from webui.checkpoints.kinds import HYPERNETWORKS, wrong_kind
 from webui.checkpoints.places import Places

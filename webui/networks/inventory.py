@@ -13,8 +13,8 @@ from typing import Any
 from webui.checkpoints.cache import ModelCache
 from webui.checkpoints.control_catalogue import ControlModel
 from webui.checkpoints.digests import WHOLE
-from webui.checkpoints.entries import Entry
 from webui.checkpoints.files import Stamp
+from webui.checkpoints.forms import Entry
 from webui.checkpoints.places import Place
 from webui.checkpoints.tiny import TinyFile
 from webui.checkpoints.trees import Kind

@@ -9,7 +9,7 @@ from typing import Any
 from webui.checkpoints.catalogue import Catalogue
 from webui.checkpoints.control_catalogue import ControlCatalogue
 from webui.checkpoints.disk import NOW, SOON
-from webui.checkpoints.entries import Entry, Memory
+from webui.checkpoints.forms import Entry, Memory
 from webui.checkpoints.places import Places
 from webui.checkpoints.tiny import TinyCatalogue
 from webui.checkpoints.trees import Kind

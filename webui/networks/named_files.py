@@ -11,8 +11,9 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter
 
 from webui.checkpoints.disk import NOW, SOON, Folder
-from webui.checkpoints.entries import Entry, Listing, Memory, Spot, spots_of
+from webui.checkpoints.entries import Listing
 from webui.checkpoints.files import Stamp, model_files
+from webui.checkpoints.forms import Entry, Memory, Spot, spots_of
 from webui.checkpoints.listing import near, refuse_pickle
 from webui.checkpoints.places import Place, Places
 from webui.checkpoints.trees import Kind, shown_home

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from webui.checkpoints.entries import Memory
+from webui.checkpoints.forms import Memory
 from webui.checkpoints.places import Places
 from webui.networks.catalogue import NetworkCatalogue, NetworkFile
 from webui.networks.embeddings import EmbeddingCatalogue
