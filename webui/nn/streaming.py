@@ -32,7 +32,8 @@ class AtHand:
 
 
 class Streamed:
-    """Blocks that wait elsewhere: each is on the mover's device while it is lent, and the next one is on its way."""
+    """Blocks that wait elsewhere: each is on the mover's device while it is lent. A GPU gets its work and goes on by
+    itself, so that the next block is sent while it works."""
 
     def __init__(self, mover: Mover) -> None:
         self._mover = mover
@@ -45,10 +46,10 @@ class Streamed:
             weights = weights_of(block)
             self._lent = weights, [weight.data for weight in weights]
             put(weights, arrival())
-            if following is not None:
-                arrival = self._send(following)
             yield block
             self.take_back()
+            if following is not None:
+                arrival = self._send(following)
 
     def take_back(self) -> None:
         """What is lent is again where it was; a pass that failed in its middle returns nothing by itself."""
@@ -76,19 +77,26 @@ class Mover:
 
 
 class CudaMover(Mover):
-    """Copies on a stream of its own, from pinned memory, while the device works on something else."""
+    """Copies on a stream of its own, from pinned memory, while the device works on something else.
+
+    The program runs ahead of the device. It waits where copies are sent until those are used up that arrived before the
+    last ones, so that copies of two sends are there at once, and no more.
+    """
 
     def __init__(self, device: torch.device) -> None:
         super().__init__(device)
         self._stream = torch.cuda.Stream(device)
+        self._last_arrival = torch.cuda.Event()
 
     def send(self, tensors: Sequence[Tensor]) -> Arrival:
+        self._last_arrival.synchronize()
         with torch.cuda.stream(self._stream):
             copies = [self._from_pinned(tensor) for tensor in tensors]
 
         def arrived() -> list[Tensor]:
             working = torch.cuda.current_stream(self.device)
             working.wait_stream(self._stream)
+            self._last_arrival.record(working)  # behind all work on what arrived earlier
             for copy in copies:
                 copy.record_stream(working)  # its memory is given to nobody else before the work is done
             return copies

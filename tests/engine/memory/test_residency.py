@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -15,7 +14,7 @@ from webui.engine.memory.residency import Residency
 from webui.ext.testing import TinyModel
 from webui.nn.config import SD15
 from webui.nn.controlnet import ControlNet, ControlNetConfig
-from webui.nn.streaming import Arrival, Mover, weights_of
+from webui.nn.streaming import Mover, weights_of
 from webui.nn.unet import UNet
 from webui.schema.errors import OutOfMemory
 
@@ -294,22 +293,3 @@ def test_a_lent_network_comes_back_and_what_it_made_meanwhile_too() -> None:
     residency.lend([net], lambda: net(torch.ones(1, 4)), after=True)
     assert places(net)[:2] == before
     assert residency.here == ()
-
-
-def test_streaming_asks_for_the_next_block_before_the_present_one_is_done() -> None:
-    order: list[str] = []
-
-    class Telling(Copier):
-        def send(self, tensors: Sequence[Tensor]) -> Arrival:
-            order.append("send")
-            return super().send(tensors)
-
-    unet = small_unet()
-    residency = Residency(Telling())
-    residency.manner = "blocks"
-    one = Part("unet", [unet], "unet")
-    with residency.at_hand([one]):
-        order.clear()
-        for block in unet.lender.each(unet.blocks[:2]):
-            order.append("call" if isinstance(block, nn.Module) else "")
-    assert order == ["send", "send", "call", "call"]
