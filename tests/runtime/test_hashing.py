@@ -146,6 +146,20 @@ def test_a_file_that_cannot_be_read_is_left_out(library: Library, monkeypatch: p
     assert {item.sha256 for item in library.items()} == {None}
 
 
+def test_an_error_that_nobody_thought_of_keeps_no_job_waiting(
+    library: Library, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = library.checkpoints.find("tiny")
+    monkeypatch.setattr(library, "items", lambda: 1 / 0)
+    hashing = Hashing(library.checkpoints, library, later=0)
+    until(lambda: hashing.progress().state == "done")
+    with monkeypatch.context() as broken:
+        broken.setattr(library.checkpoints, "sha256", lambda *_given: 1 / 0)
+        assert hashing.complete(info).result(PATIENCE) == info
+    assert hashing.complete(info).result(PATIENCE).sha256 == sha256(library.checkpoints.path("tiny"))
+    hashing.close()
+
+
 def test_without_a_library_only_what_jobs_need_is_read(library: Library) -> None:
     hashing = Hashing(library.checkpoints, later=0)
     assert hashing.complete(library.checkpoints.find("tiny")).result(PATIENCE).sha256

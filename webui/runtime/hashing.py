@@ -11,14 +11,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
-from webui.checkpoints.cache import FileTime
-from webui.checkpoints.digests import WEIGHTS, WHOLE, Digest, read_digests, time_of
+from webui.checkpoints.digests import read_digests, time_of
 from webui.networks.inventory import Item
 from webui.networks.library import Library
+from webui.runtime.hash_order import digests_of, ranking, stamp_of
 from webui.schema.errors import AtelierError
 from webui.schema.results import ModelInfo
 
@@ -144,7 +144,7 @@ class Hashing:
                     continue
                 look, self._look = self._look and not rests, self._look and rests
             if look:
-                self._read_all()
+                self._try_all()
 
     def _serve(self) -> None:
         """What jobs wait for."""
@@ -163,26 +163,36 @@ class Hashing:
             return info.model_copy(update={"sha256": self._models.sha256(info.name, lambda: self._closed)})
         except (AtelierError, OSError) as error:
             log.warning("the hash of %s is not known: %s", info.name, error)
-            return info
+        except Exception:  # a job waits for the answer
+            log.exception("the hash of %s is not known", info.name)
+        return info
+
+    def _try_all(self) -> None:
+        """Read them all; whatever goes wrong, jobs are served on."""
+        try:
+            self._read_all()
+        except Exception:
+            log.exception("the hashes of model files are not read on")
+            with self._changed:
+                self._progress = replace(self._progress, state="done", current="")
 
     def _read_all(self) -> None:
         """All files of the library whose digests are not known, until other files are to be looked for."""
         assert self._library is not None
-        with contextlib.suppress(AtelierError):
-            items = [item for item in self._library.items() if not item.error]
-            todo = sorted(filter(self._is_wanting, items), key=self._rank())
-            self._tell("reading", items, todo)
-            for at, item in enumerate(todo):
-                if self._closed or self._look:
-                    return
-                self._tell("reading", items, todo[at:], item.name)
-                self._digest(item)
-            self._tell("done", items, [])
-            self._library.memory.cache.forget(_is_gone)
+        items = [item for item in self._library.items() if not item.error]
+        todo = sorted(filter(self._is_wanting, items), key=ranking(self._used()))
+        self._tell("reading", items, todo)
+        for at, item in enumerate(todo):
+            if self._closed or self._look:
+                return
+            self._tell("reading", items, todo[at:], item.name)
+            self._digest(item)
+        self._tell("done", items, [])
+        self._library.memory.cache.forget(_is_gone)
 
     def _digest(self, item: Item) -> None:
         assert self._library is not None
-        cache, stamp = self._library.memory.cache, _stamp(item)
+        cache, stamp = self._library.memory.cache, stamp_of(item)
         try:
             begun = time.monotonic()
 
@@ -192,7 +202,7 @@ class Hashing:
                 begun = time.monotonic()
                 return self._closed
 
-            read_digests(item.path, cache, _wanted_of(item), watch)
+            read_digests(item.path, cache, digests_of(item), watch)
             if stamp == time_of(item.path):
                 return
         except (AtelierError, OSError) as error:
@@ -220,25 +230,9 @@ class Hashing:
     def _is_wanting(self, item: Item) -> bool:
         """Whether a digest of a file is not known, and reading it has not failed before."""
         assert self._library is not None
-        cache, stamp = self._library.memory.cache, _stamp(item)
-        unknown = any(cache.digest(str(item.path), what, stamp) is None for what in _wanted_of(item))
+        cache, stamp = self._library.memory.cache, stamp_of(item)
+        unknown = any(cache.digest(str(item.path), what, stamp) is None for what in digests_of(item))
         return unknown and (item.path, stamp) not in self._failed
-
-    def _rank(self) -> Callable[[Item], tuple[int, int, int]]:
-        """Checkpoints that were used, then the other ones, then the rest; small files before large ones."""
-        used = {name: at for at, name in enumerate(self._used())}
-        last = len(used)
-        return lambda item: (
-            used.get(item.name, last) if item.kind == "checkpoint" else last + 1, item.kind != "checkpoint", item.bytes,
-        )  # fmt: skip
-
-
-def _wanted_of(item: Item) -> tuple[Digest, ...]:
-    return (WHOLE, WEIGHTS) if item.kind == "lora" else (WHOLE,)
-
-
-def _stamp(item: Item) -> FileTime:
-    return item.stamp[0], item.stamp[1]
 
 
 def _is_gone(path: str) -> bool:
