@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from webui.engine.memory.estimates import Work
 from webui.engine.memory.parts import Part
+from webui.engine.memory.plan import Manner
 from webui.engine.memory.residency import Residency
 from webui.ext.testing import TinyModel
 from webui.nn.config import SD15
@@ -293,3 +295,19 @@ def test_a_lent_network_comes_back_and_what_it_made_meanwhile_too() -> None:
     residency.lend([net], lambda: net(torch.ones(1, 4)), after=True)
     assert places(net)[:2] == before
     assert residency.here == ()
+
+
+@pytest.mark.parametrize(("manner", "found"), [("together", 1.5), ("turns", 1.5), ("blocks", None)])
+def test_what_work_took_is_measured_unless_blocks_came_meanwhile(
+    monkeypatch: pytest.MonkeyPatch, manner: Manner, found: float | None
+) -> None:
+    for name, told in {"reset_peak_memory_stats": None, "memory_allocated": 100, "max_memory_allocated": 250}.items():
+        monkeypatch.setattr(torch.cuda, name, lambda _, told=told: told)
+    mover = Copier()
+    mover.device = torch.device("cuda")
+    residency = Residency(mover)
+    residency.manner = manner
+    residency.run([Part("U-Net", [small_unet()], "unet")], lambda: None, Work("U-Net of sd1", 100))
+    assert residency.corrections.found.get("U-Net of sd1") == found
+    residency.run([part("VAE", "vae")], lambda: None, Work("decoding of sd1", 100))
+    assert residency.corrections.found["decoding of sd1"] == 1.5

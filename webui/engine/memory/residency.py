@@ -76,7 +76,7 @@ class Residency:
         while True:
             try:
                 with self.at_hand(parts, self.corrections.of(work)):
-                    return self._measured(call, work)
+                    return self._measured(parts, call, work)
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -153,10 +153,11 @@ class Residency:
 
     # within
 
-    def _measured(self, call: Callable[[], T], work: Work) -> T:
-        """call(); what it took at its peak is remembered where the device tells."""
+    def _measured(self, parts: Sequence[Part], call: Callable[[], T], work: Work) -> T:
+        """call(); what it took at its peak is remembered where the device tells and no weights come meanwhile."""
         device = self._mover.device if self._mover is not None else None
-        if device is None or device.type != "cuda" or not work.kind:
+        streams = self.manner == "blocks" and any(part.size.least < part.size.whole for part in parts)
+        if device is None or device.type != "cuda" or not work.kind or streams:
             return call()
         torch.cuda.reset_peak_memory_stats(device)
         before = torch.cuda.memory_allocated(device)
