@@ -131,6 +131,17 @@ def test_the_details_tell_of_training_and_put_single_words_into_the_prompt(windo
     window.has(prompt="washes")
 
 
+def test_the_keys_stay_in_the_details(window: Window):
+    opened(window, "lora")
+    card(window, "style").locator(".a-card-more").click()
+    about = window.page.get_by_role("dialog")
+    expect(about.get_by_role("button", name="Close")).to_be_focused()
+    window.page.keyboard.press("Shift+Tab")
+    expect(about.get_by_role("button", name="Save")).to_be_focused()
+    window.page.keyboard.press("Tab")
+    expect(about.get_by_role("button", name="Close")).to_be_focused()
+
+
 def test_what_the_user_says_is_kept_beside_the_file(window: Window, server: Server):
     opened(window, "lora")
     card(window, "style").locator(".a-card-more").click()

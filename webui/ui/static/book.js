@@ -50,7 +50,10 @@ atelier.book = (() => {
     const foot = el("div", { class: "a-book-foot" }, button("From the form", fromForm, "Take the prompts of the form"), remove, button("Close", close), keep);
     const frame = el("div", { class: "a-book-frame" }, el("strong", {}, "Styles"), which, name, prompt, negative, el("p", { class: "a-soft" }, HINT), note, foot);
     const box = el("div", { class: "a-book a-html", role: "dialog", "aria-modal": "true", "aria-label": "Styles", tabindex: "-1" }, frame);
-    box.addEventListener("keydown", (event) => event.key === "Escape" && close());
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") close();
+      if (event.key === "Tab" && atelier.dialog.within(event, box)) event.preventDefault();
+    });
     box.addEventListener("pointerdown", (event) => event.target === box && close());
 
     function close() {

@@ -33,6 +33,7 @@ atelier.cardinfo = (() => {
     box.addEventListener("keydown", (event) => {
       event.stopPropagation();
       if (event.key === "Escape") close();
+      if (event.key === "Tab" && atelier.dialog.within(event, box)) event.preventDefault();
     });
     box.addEventListener("click", (event) => event.target === box && close());
     document.body.append(box);

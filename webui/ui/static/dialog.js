@@ -37,6 +37,17 @@ atelier.dialog = (() => {
     return true;
   }
 
+  const STOPS = "button:not(:disabled), input:not(:disabled), textarea, select, summary, [href], [tabindex='0']";
+
+  /** Tab stays in the dialog: at an edge it goes to the other one. Says whether it was at one. */
+  function within(event, dialog) {
+    const stops = [...dialog.querySelectorAll(STOPS)].filter((stop) => stop.getClientRects().length);
+    const [first, last] = [stops[0], stops.at(-1)];
+    const edge = event.shiftKey ? [first, dialog].includes(document.activeElement) : document.activeElement === last;
+    if (edge) (event.shiftKey ? last : first).focus();
+    return edge;
+  }
+
   /** Lets a board that shows so many pixels be zoomed, by the wheel too. zoom: its width times this; 1 fits it again.
    *  zoomed: called after that. */
   function zooming(board, [width, height], zoomed = () => {}) {
@@ -62,5 +73,5 @@ atelier.dialog = (() => {
     return [((event.clientX - frame.left) / frame.width) * width, ((event.clientY - frame.top) / frame.height) * height];
   }
 
-  return { open, button, zooming, point, CLOSER, isOpen: () => atelier.find(".a-paint, .a-about, .a-book") !== null };
+  return { open, within, button, zooming, point, CLOSER, isOpen: () => atelier.find(".a-paint, .a-about, .a-book") !== null };
 })();

@@ -103,21 +103,12 @@ atelier.poseEdit = (() => {
   function keys(event, editor, svg, dialog) {
     const [person, joint] = (svg.contains(event.target) && event.target.dataset.key?.split("-").map(Number)) || [];
     const far = event.shiftKey ? 10 : 1;
-    if (event.key === "Tab") return within(event, dialog);
+    if (event.key === "Tab") return atelier.dialog.within(event, dialog);
     if (joint == null) return false;
     if (STEPS[event.key]) editor.nudge(person, joint, STEPS[event.key].map((step) => step * far));
     else if (["Delete", "Backspace", "Enter", " "].includes(event.key)) editor.toggle(person, joint);
     else return false;
     return true;
-  }
-
-  /** Tab stays in the dialog: at an edge it goes to the other one. */
-  function within(event, dialog) {
-    const stops = [...dialog.querySelectorAll("button:not(:disabled), [tabindex='0']")];
-    const [first, last] = [stops[0], stops.at(-1)];
-    const edge = event.shiftKey ? [first, dialog].includes(document.activeElement) : document.activeElement === last;
-    if (edge) (event.shiftKey ? last : first).focus();
-    return edge;
   }
 
   return { open };
