@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -33,6 +34,8 @@ LOCKED = (
     "Others can reach this server, so model files are fetched, converted and described only on its own computer "
     "(launch.py models)."
 )
+DECODED = 2
+"""Preview pictures that are decoded at a time."""
 PICTURE_SIDE = 768
 """Pixels of the longer side of a preview picture that is written."""
 
@@ -46,6 +49,7 @@ class ModelFiles:
         self._library = library
         self._hashing = hashing
         self._small = data_dir / "thumbs"
+        self._drawing = threading.BoundedSemaphore(DECODED)
         self._web = web
 
     @property
@@ -83,7 +87,8 @@ class ModelFiles:
                 return kept.read_bytes() or None
         except OSError:
             return None
-        made = thumbnail(path)
+        with self._drawing:  # a page asks for many at once, and each may be of 64 megapixels
+            made = thumbnail(path)
         for old in self._small.glob(f"{id}-*.webp"):
             old.unlink(missing_ok=True)
         write_atomically(kept, made or b"")
