@@ -11,7 +11,8 @@ from tests.networks.files import delta, lora, write
 from tests.nn.weights import draw, relative_error
 from webui.checkpoints.load import LoadedModel
 from webui.ext.guard import ModelPrint
-from webui.networks.apply import AppliedNetworks, Effect, applied, check_effects
+from webui.networks.apply import AppliedNetworks, applied
+from webui.networks.effects import Effect, check_effects
 from webui.networks.kept import KeptWeights
 from webui.networks.load import Network, model_parts, open_network
 from webui.networks.steps import Step, Use, work_out

@@ -12,7 +12,8 @@ from tests.nn.small import TEXTS, UNETS, VAE
 from tests.nn.weights import relative_error
 from tests.parity.test_nn_unet import both, inputs, our_answer, their_answer
 from webui.checkpoints.load import LoadedModel
-from webui.networks.apply import Effect, applied
+from webui.networks.apply import applied
+from webui.networks.effects import Effect
 from webui.networks.load import open_network
 from webui.networks.steps import Use
 from webui.nn.config import ModelConfig

@@ -1,7 +1,7 @@
 """The networks that stand on a loaded model: put on by the work that wants them, taken off when nothing does.
 
 The next job mostly wants the same ones. So what was read and worked out is kept, and networks that are written over the
-checkpoint's weights (on a GPU) stay until other work wants them off.
+checkpoint's weights (of a model that lies on a GPU, not at home) stay until other work wants them off.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import torch
 from webui.checkpoints.load import LoadedModel
 from webui.engine.memory.machine import Machine
 from webui.networks.acted import ActedFile
-from webui.networks.apply import AppliedNetworks, check_effects
+from webui.networks.apply import AppliedNetworks
+from webui.networks.effects import check_effects
 from webui.networks.hypertaps import Tap
 from webui.networks.kept import KEPT_BYTES, KeptWeights
 from webui.networks.opened import OpenedFiles

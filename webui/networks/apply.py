@@ -1,10 +1,11 @@
 """Networks on a loaded model: when they are taken off every weight is what it was, bit for bit.
 
-On a CPU the changed weight takes the original's place and the original, which may be a part of a mapped file, is not
-touched: putting networks on that were worked out before, and taking them off, exchanges pointers. On a GPU the change
-is written over the original, which waits in the CPU's memory: no more of the GPU's is needed. Either way a weight is
-worked out anew from its original in float32 and rounded once, so that changing a strength in the middle of a picture
-leaves no rounding behind. Weights that are stored in 8 bits are rounded by chance, the same each time (`dithered`).
+Where weights lie on the CPU, which is their home in the engine, the changed weight takes the original's place and the
+original, which may be a part of a mapped file, is not touched: putting networks on that were worked out before, and
+taking them off, exchanges pointers. Where a model as a whole lies on a GPU the change is written over the original,
+which waits in the CPU's memory: no more of the GPU's is needed. Either way a weight is worked out anew from its
+original in float32 and rounded once, so that changing a strength in the middle of a picture leaves no rounding behind.
+Weights that are stored in 8 bits are rounded by chance, the same each time (`dithered`).
 """
 
 from __future__ import annotations
@@ -18,40 +19,12 @@ import torch
 from torch import Tensor, nn
 
 from webui.checkpoints.load import LoadedModel
+from webui.networks.effects import Effect
 from webui.networks.kept import KeptWeights, WorkedOut
 from webui.networks.load import model_parts
 from webui.networks.names import Place
 from webui.networks.steps import Step, Use, steps_by_place, work_out
 from webui.nn.storage import FLOAT8, dithered
-from webui.schema.errors import ModelError
-
-
-@dataclass(frozen=True)
-class Effect:
-    """What a use came to. asked: layers that it was to change, at a strength other than 0; changed: layers whose
-    weights it did change."""
-
-    name: str
-    asked: int
-    changed: int
-
-
-def check_effects(uses: Sequence[Use], effects: Sequence[Effect]) -> None:
-    """Let networks pass that change something, and those that are wanted at the weight 0.
-
-    Raises:
-        ModelError: one is wanted and changes nothing; why.
-    """
-    for use, effect in zip(uses, effects, strict=True):
-        if effect.changed or not (use.te or use.unet):
-            continue
-        if effect.asked:
-            raise ModelError(f'"{effect.name}" changes nothing: its weights are zeros.', "Get another version of it.")
-        has = "U-Net" if use.te else "text encoder"
-        raise ModelError(
-            f'"{effect.name}" changes nothing: it has layers of the {has} alone, where its weight is 0.',
-            "Give it another weight there, or take it out of the prompt.",
-        )
 
 
 @contextmanager
