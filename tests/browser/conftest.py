@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Request, expect, sync_playwright
 
 from tests.browser.window import Window
+from webui.server.environment import QUIET
 
 ROOT = Path(__file__).parents[2]
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
@@ -39,8 +40,9 @@ class Server:
 
     def start(self) -> None:
         log = self.root / "server.log"
+        given = {name: value for name, value in os.environ.items() if name not in QUIET}  # a test here may have set it
         with log.open("ab") as file:
-            self._process = subprocess.Popen(self._command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT)
+            self._process = subprocess.Popen(self._command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT, env=given)
         deadline = time.monotonic() + START_LIMIT
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:

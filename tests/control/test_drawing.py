@@ -264,15 +264,15 @@ def test_an_ip_adapter_reads_what_clip_sees(drawing, plain):
     assert drawing.draw() == [plain]
 
 
-def test_all_networks_rest_once_after_the_last_picture(drawing, monkeypatch):
+def test_networks_of_preprocessors_rest_after_the_maps_and_all_once_after_the_last_picture(drawing, monkeypatch):
     kinds: list[str] = []
     for owner in (Shelf, Kept):
         rest = owner.rest
         monkeypatch.setattr(owner, "rest", lambda one, rest=rest: (kinds.append(drawing.events[-1].type), rest(one))[1])
     drawing.draw({}, n_iter=2)
-    assert kinds == ["unit", "unit"]  # the reports stand behind the pictures
+    assert kinds == ["map", "unit", "unit"]  # the reports stand behind the pictures
     drawing.draw()
-    assert kinds == ["unit", "unit"]
+    assert kinds == ["map", "unit", "unit"]
 
 
 class Net(torch.nn.Module):

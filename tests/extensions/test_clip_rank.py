@@ -257,7 +257,7 @@ def ask(studio: Studio, name: str, body: dict[str, Any], count: int) -> Answer:
     call = {"ext": "clip_rank", "name": name, "body": body, "images": [{"sha256": sha} for sha in given]}
     answers = list[Answer]()
     reply = Ask("route", call, given, lambda answer, frames: answers.append(answer))
-    Answers(studio.engine.extensions).answer(reply)
+    Answers(studio.engine.extensions, studio.engine.models).answer(reply)
     return answers[0]
 
 
