@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,6 @@ from webui.engine.devices import place
 from webui.engine.memory.machine import Machine
 from webui.engine.models import Models
 from webui.engine.worn import LEAST_FREE, kept_limit
-from webui.networks.apply import AppliedNetworks
 from webui.networks.kept import KEPT_BYTES
 from webui.networks.steps import Step, work_out
 from webui.schema.asks import Answer
@@ -174,17 +172,13 @@ def after_step(s):
 class Watched:
     """A bench of its own, and how many layers were worked out since it was last asked."""
 
-    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch, over: bool) -> None:
+    def __init__(self, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
         self.draw = bench.draw
         self.bench = bench
         self._worked_out = 0
         monkeypatch.setattr("webui.networks.apply.work_out", self._work_out)
-        if over:  # as on a GPU
-            monkeypatch.setattr("webui.engine.worn.AppliedNetworks", partial(AppliedNetworks, over=True))
         bench.draw()
         self.model = bench.pipe._engine.models.present.model
-        for parameter in (*self.model.unet.parameters(), *self.model.texts[0].parameters()):
-            parameter.data = parameter.data.clone()  # the file is mapped for reading alone
 
     def worked_out(self) -> int:
         count, self._worked_out = self._worked_out, 0
@@ -200,9 +194,9 @@ class Watched:
         return work_out(step, now)
 
 
-@pytest.fixture(params=[False, True], ids=["beside", "over"])
-def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Watched:
-    return Watched(Bench(tmp_path), monkeypatch, request.param)
+@pytest.fixture
+def watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
+    return Watched(Bench(tmp_path), monkeypatch)
 
 
 def test_the_next_job_with_the_same_networks_works_nothing_out(watched: Watched) -> None:
@@ -239,7 +233,7 @@ def test_a_network_file_that_changed_between_two_jobs_is_read_again(watched: Wat
 def test_where_memory_is_short_nothing_is_kept_for_the_next_job(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, free: int | None, again: int
 ) -> None:
-    watched = Watched(bench, monkeypatch, over=False)
+    watched = Watched(bench, monkeypatch)
     monkeypatch.setattr(Machine, "free", free)
     worn = bench.pipe._engine.models.present.worn
     worn.forget()
@@ -290,28 +284,6 @@ def test_the_leak_guard_knows_that_networks_are_the_programs_own(bench: Bench, s
     assert (studio.notes, studio.restarts) == ([], [])
     studio.off("one", "two")
     assert studio.draw(prompt=prompt) == looked
-
-
-def test_the_leak_guard_finds_the_checkpoints_own_weights_after_a_job_without_extensions(
-    bench: Bench, studio: Studio, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("webui.engine.worn.AppliedNetworks", partial(AppliedNetworks, over=True))
-    studio.off("one", "two")
-    prompt = "a red ball <lora:a:0.5>"
-    plain = studio.draw(prompt="a red ball")
-    model = studio.engine.models.present.model
-    for parameter in (*model.unet.parameters(), *model.texts[0].parameters()):
-        parameter.data = parameter.data.clone()
-    alone = studio.draw(prompt=prompt)
-    assert studio.engine.models.changed
-    for id in ("one", "two"):
-        studio.state.enable(id, allow=True)
-    studio.engine.refresh()
-    assert not studio.engine.models.changed  # their code may look at any weight
-    assert studio.draw(prompt="a red ball") == plain
-    assert studio.draw(prompt=prompt) == alone
-    assert (studio.notes, studio.restarts) == ([], [])
-    assert not studio.engine.models.changed
 
 
 NEGATIVE = '[[preprocessor]]\nid = "negative"\nentry = "main:negative"\nresolution = false'

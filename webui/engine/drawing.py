@@ -40,7 +40,7 @@ class Drawing:
         try:
             yield
         finally:
-            self._models.job_over(leave=not self._guard.armed)
+            self._models.job_over()
 
     def use(self, name: str, vae: str = AUTOMATIC_VAE) -> bool:
         """Draw with this checkpoint and this VAE from now on, loaded where they are not. Whether they are others than

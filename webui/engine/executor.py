@@ -118,10 +118,10 @@ class Executor:
         self.worn.wear(wanted.networks)
         return self._prompts.encode(wanted)
 
-    def job_over(self, leave: bool = True) -> None:
-        """The job wants nothing any more. leave: as of `WornNetworks.job_over`."""
+    def job_over(self) -> None:
+        """The job wants nothing any more."""
         self.note = ignore
-        self.worn.job_over(leave)
+        self.worn.job_over()
         self._prompts.job_over()
 
     def with_unet(self, call: Callable[[], Tensor]) -> Tensor:

@@ -56,7 +56,6 @@ class Guarding:
     def arm(self) -> None:
         """Remember how things are, once."""
         if self._process is None:
-            self._models.settle()
             self._process = ProcessPrint.now()
             self._host.look(self._look_before, self._look)
             self.model_loaded()

@@ -88,7 +88,7 @@ class Garage:
     def use(self, held: HeldCheckpoint) -> None:
         """Let this one be the present one. What stands on the one before comes off it."""
         if self.present is not None and self.present is not held:
-            self.present.executor.job_over(leave=False)
+            self.present.executor.job_over()
             self.present.executor.worn.forget()
         self.present = held
         self._held.move_to_end(held.name)

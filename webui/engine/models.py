@@ -185,17 +185,11 @@ class Models:
         """The modules whose weights the program itself has changed for the present work."""
         return CHANGED if self.garage.present is not None and self.present.worn.stand else frozenset()
 
-    def job_over(self, leave: bool = True) -> None:
-        """The job wants nothing any more. leave: as of `WornNetworks.job_over`; where extensions ran, the checkpoint's
-        own weights are to be seen."""
+    def job_over(self) -> None:
+        """The job wants nothing any more."""
         self.memory.note = ignore
         if self.garage.present is not None:
-            self.present.job_over(leave)
-
-    def settle(self) -> None:
-        """Put back what networks of a job before this one still change."""
-        if self.garage.present is not None:
-            self.present.worn.settle()
+            self.present.job_over()
 
     @property
     def casts(self) -> int:

@@ -1,7 +1,6 @@
-"""The networks that stand on a loaded model: put on by the work that wants them, taken off when nothing does.
+"""The networks that stand on a loaded model: put on by the work that wants them, taken off when the job is over.
 
-The next job mostly wants the same ones. So what was read and worked out is kept, and networks that are written over the
-checkpoint's weights (of a model that lies on a GPU, not at home) stay until other work wants them off.
+The next job mostly wants the same ones: what was read and worked out is kept for it.
 """
 
 from __future__ import annotations
@@ -107,14 +106,11 @@ class WornNetworks:
         self.inputs = opened.taps(networks.step, networks.clock, self._model.unet)
         self.now = networks
 
-    def job_over(self, leave: bool = True) -> None:
-        """The job wants nothing any more, and files are looked at again. leave: what costs something to put on again
-        may stand until other work comes."""
-        if not (leave and self._uses and self._applied.are_written_over):
-            self.take_off()
+    def job_over(self) -> None:
+        """The job wants nothing any more, and files are looked at again."""
+        self.take_off()
         self._opened.clear()
         self._files.trim()
-        self.now, self.inputs = None, {}
         free = self._machine.free
         if free is not None and free < LEAST_FREE:
             self.forget()
@@ -125,11 +121,6 @@ class WornNetworks:
             self._home()
         self._applied.restore()
         self.now, self._uses, self.inputs = None, (), {}
-
-    def settle(self) -> None:
-        """Take off what a job before this one left standing: somebody is to see the checkpoint's own weights."""
-        if self.now is None:
-            self.take_off()
 
     @property
     def kept_bytes(self) -> int:

@@ -1,11 +1,9 @@
 """Networks on a loaded model: when they are taken off every weight is what it was, bit for bit.
 
-Where weights lie on the CPU, which is their home in the engine, the changed weight takes the original's place and the
-original, which may be a part of a mapped file, is not touched: putting networks on that were worked out before, and
-taking them off, exchanges pointers. Where a model as a whole lies on a GPU the change is written over the original,
-which waits in the CPU's memory: no more of the GPU's is needed. Either way a weight is worked out anew from its
-original in float32 and rounded once, so that changing a strength in the middle of a picture leaves no rounding behind.
-Weights that are stored in 8 bits are rounded by chance, the same each time (`dithered`).
+The changed weight takes the original's place and the original, which may be a part of a mapped file, is not touched:
+putting networks on that were worked out before, and taking them off, exchanges pointers. A weight is worked out anew
+from its original in float32 and rounded once, so that changing a strength in the middle of a picture leaves no rounding
+behind. Weights that are stored in 8 bits are rounded by chance, the same each time (`dithered`).
 """
 
 from __future__ import annotations
@@ -28,15 +26,13 @@ from webui.nn.storage import FLOAT8, dithered
 
 
 @contextmanager
-def applied(model: LoadedModel, uses: Sequence[Use], over: bool | None = None) -> Iterator[AppliedNetworks]:
+def applied(model: LoadedModel, uses: Sequence[Use]) -> Iterator[AppliedNetworks]:
     """The model with the networks' changes, summed in their order; restored at the end, whatever happens.
-
-    over: whether changes are written over the originals; by default those of weights that are not on the CPU.
 
     Raises:
         ModelError: a layer's shapes do not fit the model, or its numbers are not finite.
     """
-    networks = AppliedNetworks(model, over)
+    networks = AppliedNetworks(model)
     try:
         networks.set(uses)
         yield networks
@@ -45,21 +41,14 @@ def applied(model: LoadedModel, uses: Sequence[Use], over: bool | None = None) -
 
 
 class AppliedNetworks:
-    """The changes that stand on a model now, and the originals of what they changed. over: as of `applied`; kept: where
-    worked out weights wait for the next time; device: where they are worked out, None: where the weights are."""
+    """The changes that stand on a model now, and the originals of what they changed. kept: where worked out weights
+    wait for the next time; device: where they are worked out, None: where the weights are."""
 
-    def __init__(
-        self,
-        model: LoadedModel,
-        over: bool | None = None,
-        kept: KeptWeights | None = None,
-        device: torch.device | None = None,
-    ) -> None:
+    def __init__(self, model: LoadedModel, kept: KeptWeights | None = None, device: torch.device | None = None) -> None:
         self._parts = model_parts(model)
-        self._over = over
         self._device = device
         self._kept = KeptWeights(0) if kept is None else kept
-        self._originals: dict[tuple[str, str], _Original] = {}
+        self._originals: dict[tuple[str, str], Tensor] = {}
         self._now: dict[Place, _Standing] = {}
         self.effects: tuple[Effect, ...] = ()
 
@@ -67,11 +56,6 @@ class AppliedNetworks:
     def stand(self) -> bool:
         """Whether any weight is another than the checkpoint's own."""
         return bool(self._originals)
-
-    @property
-    def are_written_over(self) -> bool:
-        """Whether changes stand in the originals' own memory, so that taking them off and putting them on copies."""
-        return any(original.over for original in self._originals.values())
 
     def set(self, uses: Sequence[Use]) -> None:
         """Let these networks stand on the model, whatever stood on it before. Layers whose changes and strengths are
@@ -103,12 +87,11 @@ class AppliedNetworks:
         self._now.clear()
 
     def _put_aside(self, place: Place) -> None:
-        """Remember the weights that stand at a place, where they can be had without a copy. They still stand."""
+        """Remember the weights that stand at a place. They still stand."""
         standing = self._now.pop(place)
         keys = [(place.part, name) for name in self._tensors(place) if (place.part, name) in self._originals]
-        if not any(self._originals[key].over for key in keys):
-            tensors = {key: self._parameter(*key).data for key in keys}
-            self._kept.add((place, standing.steps), WorkedOut(standing.did, tensors))
+        tensors = {key: self._parameter(*key).data for key in keys}
+        self._kept.add((place, standing.steps), WorkedOut(standing.did, tensors))
 
     def _stood_before(self, place: Place, steps: tuple[Step, ...]) -> tuple[bool, ...] | None:
         """Let the weights stand that were put aside; whether each step changed something. None: there are none, or the
@@ -150,14 +133,9 @@ class AppliedNetworks:
         parameter = self._parameter(part, name)
         if parameter.dtype in FLOAT8 and value.dtype != parameter.dtype:
             value = dithered(value, parameter.dtype)
-        if (part, name) not in self._originals:
-            over = parameter.device.type != "cpu" if self._over is None else self._over
-            kept = parameter.data.to("cpu", copy=True) if over else parameter.data
-            self._originals[part, name] = _Original(kept, over)
+        self._originals.setdefault((part, name), parameter.data)
         with torch.inference_mode(parameter.is_inference()):
-            if self._originals[part, name].over:
-                parameter.data.copy_(value)
-            elif _is_alike(value, parameter):
+            if _is_alike(value, parameter):
                 parameter.data = value
             else:
                 parameter.data = torch.empty_like(parameter.data).copy_(value)  # of the same strides
@@ -189,16 +167,8 @@ class AppliedNetworks:
         """A weight as it is without networks, as float32 where changes are worked out."""
         parameter = self._parameter(part, name)
         kept = self._originals.get((part, name))
-        original = parameter.data if kept is None else kept.tensor
+        original = parameter.data if kept is None else kept
         return original.to(self._device or parameter.device, torch.float32)
-
-
-@dataclass(frozen=True)
-class _Original:
-    """A weight before any change. over: whether the change is written over it, so that this is a copy."""
-
-    tensor: Tensor
-    over: bool
 
 
 @dataclass(frozen=True)
@@ -219,9 +189,9 @@ def _fits(value: Tensor, parameter: Tensor) -> bool:
     return value.device == parameter.device and value.dtype == parameter.dtype
 
 
-def _put_back(parameter: nn.Parameter, original: _Original) -> None:
+def _put_back(parameter: nn.Parameter, original: Tensor) -> None:
     with torch.inference_mode(parameter.is_inference()):
-        if original.over or parameter.device != original.tensor.device:  # another one when the model was moved
-            parameter.data.copy_(original.tensor)
+        if parameter.device != original.device:  # the model was moved
+            parameter.data.copy_(original)
         else:
-            parameter.data = original.tensor
+            parameter.data = original
